@@ -1,0 +1,217 @@
+"""The only place that reads the environment or a TOML file.
+
+`Settings` is flat, so that an environment variable, a TOML key, a command-line option and a keyword share one word:
+`QWEN3_RAG_URL`, `url = …`, `--url`, `Settings(url=…)`. Each room takes its own small frozen part of it (`settings.store`,
+`settings.chunking`, …) and never the whole. Order of precedence: arguments, environment, `qwen3-rag.toml` in the working folder,
+defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.types import Fusion, Mode
+
+DEFAULT_EMBEDDER = "Qwen/Qwen3-Embedding-0.6B"
+DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
+NANO = "nano"
+TOML_FILE = "qwen3-rag.toml"
+
+
+class Quantization(StrEnum):
+    """How the store compresses dense vectors for search."""
+
+    INT8 = "int8"
+    BINARY = "binary"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where the vectors are and how they are kept. `path` is the folder of the embedded engine, or `":memory:"`; `url` wins over it."""
+
+    path: str = ":memory:"
+    url: str | None = None
+    api_key: SecretStr | None = None
+    prefer_grpc: bool = False
+    timeout: float = 30.0
+    collection: str = "documents"
+    quantization: Quantization = Quantization.INT8
+    on_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSettings:
+    """Where the catalog is: any SQLAlchemy URL of SQLite or PostgreSQL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkingSettings:
+    """Sizes in the embedder's own tokens, of text and context line together."""
+
+    tokens: int = 512
+    overlap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Which files of a folder are documents, and the size in bytes past which a file is refused."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionSettings:
+    """Readers, the bound of the queues, chunks per embedding batch, and the share of documents a sync may delete unasked."""
+
+    workers: int = 4
+    queue_size: int = 64
+    batch_chunks: int = 128
+    max_delete_share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """Defaults of a search; each can be given per call."""
+
+    mode: Mode = Mode.HYBRID
+    fusion: Fusion = Fusion.COMPLETED
+    top_k: int = 10
+    candidates: int | None = None
+    dense_weight: float = 0.5
+    rrf_k: int = 60
+    recall_threshold: float | None = None
+    rerank_threshold: float | None = None
+    rerank_deadline: float | None = None
+
+
+class Settings(BaseSettings):
+    """All settings, flat. Every field can be given as `QWEN3_RAG_<NAME>` or in `qwen3-rag.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="QWEN3_RAG_", extra="forbid", frozen=True, toml_file=TOML_FILE)
+
+    kb: Path = Field(Path("kb"), description="Folder of the knowledge base: catalog and embedded store.")
+
+    embedder: str | None = Field(None, description="Hub id, local folder or `nano`. Unset: what the knowledge base was made with.")
+    reranker: str | None = Field(None, description="Hub id, local folder or `off`. Unset: the one that goes with the embedder.")
+    dim: int | None = Field(None, ge=1, description="Embedding dimension. Unset: the model's own.")
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
+    device: str = Field("auto", description="auto, cpu, cuda, mps, …")
+    instruction: str | None = Field(None, description="Task for queries, in English. Unset: the paper's web search task.")
+
+    url: str | None = Field(None, description="Qdrant server. Unset: the embedded engine in the knowledge base's folder.")
+    api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
+    prefer_grpc: bool = Field(False, description="Use gRPC with the Qdrant server.")
+    timeout: float = Field(30.0, gt=0, description="Seconds one request to the Qdrant server may take.")
+    collection: str = Field("documents", min_length=1, description="Name of the collection.")
+    quantization: Quantization = Field(Quantization.INT8, description="int8, binary or none.")
+    on_disk: bool = Field(False, description="Keep original vectors on disk instead of in memory.")
+
+    database_url: str | None = Field(None, description="Catalog database. Unset: SQLite in the knowledge base's folder.")
+
+    chunk_tokens: int = Field(512, ge=16, description="Most tokens of a chunk, its context line included.")
+    chunk_overlap: int = Field(0, ge=0, description="Tokens shared by neighbouring chunks.")
+    language: str | None = Field(None, description="ISO 639-1 code of all documents. Unset: detected.")
+    include: Annotated[tuple[str, ...], Field((), description="Globs of files to ingest. Unset: every readable format.")]
+    exclude: Annotated[tuple[str, ...], Field((), description="Globs of files to leave out.")]
+    max_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Larger files are refused.")
+
+    workers: int = Field(4, ge=1, description="Files read at the same time.")
+    max_delete_share: float = Field(0.5, ge=0, le=1, description="A sync that would delete more than this share stops instead.")
+
+    mode: Mode = Field(Mode.HYBRID, description="hybrid, dense or lexical.")
+    fusion: Fusion = Field(Fusion.COMPLETED, description="completed, rrf or dbsf.")
+    top_k: int = Field(10, ge=1, description="Hits returned.")
+    candidates: int | None = Field(None, ge=1, description="Recall depth. Unset: several times top_k.")
+    dense_weight: float = Field(
+        0.5, ge=0, le=1, description="Weight of the dense score in completed fusion; the lexical score has the rest."
+    )
+    rrf_k: int = Field(60, ge=1, description="Constant of reciprocal rank fusion.")
+    recall_threshold: float | None = Field(None, description="Least dense or fused score of a candidate.")
+    rerank_threshold: float | None = Field(None, description="Least reranker score of a hit.")
+    rerank_deadline: float | None = Field(None, gt=0, description="Seconds reranking may take.")
+
+    @classmethod
+    def load(cls, **values: Any) -> Settings:
+        """Settings from arguments, environment and TOML.
+
+        Raises:
+            ConfigurationError: naming each setting that is unknown or out of range.
+        """
+        try:
+            return cls(**{name: value for name, value in values.items() if value is not None})
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors())
+            raise ConfigurationError(f"Settings are not valid: {faults}. Known settings: {', '.join(cls.model_fields)}") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then TOML."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def store(self) -> StoreSettings:
+        """The part that `store/` takes."""
+        return StoreSettings(
+            path=str(self.kb / "store"),
+            url=self.url,
+            api_key=self.api_key,
+            prefer_grpc=self.prefer_grpc,
+            timeout=self.timeout,
+            collection=self.collection,
+            quantization=self.quantization,
+            on_disk=self.on_disk,
+        )
+
+    @property
+    def catalog(self) -> CatalogSettings:
+        """The part that `catalog/` takes."""
+        return CatalogSettings(self.database_url or f"sqlite:///{(self.kb / 'catalog.db').resolve()}")
+
+    @property
+    def chunking(self) -> ChunkingSettings:
+        """The part that `chunking/` takes."""
+        return ChunkingSettings(self.chunk_tokens, self.chunk_overlap)
+
+    @property
+    def sources(self) -> SourceSettings:
+        """The part that `sources/` takes."""
+        return SourceSettings(self.include, self.exclude, self.max_bytes)
+
+    @property
+    def ingestion(self) -> IngestionSettings:
+        """The part that `ingestion/` takes."""
+        return IngestionSettings(workers=self.workers, max_delete_share=self.max_delete_share)
+
+    @property
+    def retrieval(self) -> RetrievalSettings:
+        """The part that `retrieval/` takes."""
+        return RetrievalSettings(
+            mode=self.mode,
+            fusion=self.fusion,
+            top_k=self.top_k,
+            candidates=self.candidates,
+            dense_weight=self.dense_weight,
+            rrf_k=self.rrf_k,
+            recall_threshold=self.recall_threshold,
+            rerank_threshold=self.rerank_threshold,
+            rerank_deadline=self.rerank_deadline,
+        )

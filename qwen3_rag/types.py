@@ -1,0 +1,210 @@
+"""The value objects that travel between the rooms: Document → Chunk → Hit, and Trace.
+
+They are frozen and hold plain data. They know nothing of models, Qdrant or the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+_NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+
+class Syntax(StrEnum):
+    """How a document's text is written, which decides how it is split and where its headings come from."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CODE = "code"
+    RECORDS = "records"
+    """One record a line or paragraph (JSON Lines, CSV): records are kept whole where they fit."""
+
+
+class Mode(StrEnum):
+    """Which rankers recall candidates."""
+
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+class Fusion(StrEnum):
+    """How the dense and the lexical ranking become one."""
+
+    COMPLETED = "completed"
+    RRF = "rrf"
+    DBSF = "dbsf"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of a document: its text, its level (1 is the highest) and the character offset where its section starts."""
+
+    text: str
+    level: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document, as text.
+
+    `id` identifies it across ingests: a document with the same id replaces the former one. `language` is an ISO 639-1 code
+    or None to have it detected. `code` names the programming language when `syntax` is `Syntax.CODE` (`"python"`).
+    `headings` are given by readers whose text no longer shows them (HTML); Markdown headings are found in the text itself.
+    `source` is a path or URI for people to follow; `content_hash` is the hash of the original bytes where there were any.
+    """
+
+    id: str
+    text: str
+    title: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+    source: str | None = None
+    syntax: Syntax = Syntax.TEXT
+    code: str | None = None
+    language: str | None = None
+    tenant: str | None = None
+    headings: tuple[Heading, ...] = ()
+    content_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of a document: `document.text[start:end] == text`, exactly.
+
+    `headings` is the path of headings above the span, outermost first, without the document's title. `tokens` is the
+    length of `embedding_text` in the embedder's own tokens. `language` is what BM25 analyses it in.
+    """
+
+    document_id: str
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    headings: tuple[str, ...] = ()
+    title: str | None = None
+    tokens: int = 0
+    language: str | None = None
+
+    @property
+    def context(self) -> str:
+        """Title and heading path, joined by `" > "`; empty when there is neither."""
+        return context_line(self.title, self.headings)
+
+    @property
+    def embedding_text(self) -> str:
+        """What is embedded and what BM25 counts: the context line, then the text."""
+        return f"{self.context}\n{self.text}" if self.context else self.text
+
+
+def context_line(title: str | None, headings: tuple[str, ...]) -> str:
+    """Title and heading path as one line; a heading that repeats the title is said once."""
+    parts = [title] if title else []
+    parts += [heading for heading in headings if heading and heading != title]
+    return " > ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpace:
+    """What makes two vectors comparable. Vectors of spaces with different fingerprints are never compared."""
+
+    model: str
+    revision: str
+    dim: int
+    template: str
+    pooling: str = "last-token"
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits of the SHA-256 of the fields as canonical JSON. `model` is a name, so it does not count."""
+        fields = {"revision": self.revision, "dim": self.dim, "template": self.template, "pooling": self.pooling}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return f"{self.model} (revision {self.revision[:12]}, {self.dim} dimensions)"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage thought of a hit: its rank there (1 is first) and its score there."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage found. `stages` maps `dense`, `lexical`, `fused` and `rerank` to rank and score, as far as they ran.
+
+    `score` is that of the last stage that scored this hit. `reranked` is None when no reranking was asked for, False for a hit
+    that the deadline left in recall order.
+    """
+
+    document_id: str
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    headings: tuple[str, ...]
+    title: str | None
+    source: str | None
+    metadata: Mapping[str, Any]
+    score: float
+    stages: Mapping[str, Stage]
+    point_id: str
+    reranked: bool | None = None
+    truncated: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with the field names above."""
+        return {
+            "document_id": self.document_id,
+            "ordinal": self.ordinal,
+            "text": self.text,
+            "start": self.start,
+            "end": self.end,
+            "headings": list(self.headings),
+            "title": self.title,
+            "source": self.source,
+            "metadata": dict(self.metadata),
+            "score": self.score,
+            "stages": {name: {"rank": stage.rank, "score": stage.score} for name, stage in self.stages.items()},
+            "point_id": self.point_id,
+            "reranked": self.reranked,
+            "truncated": self.truncated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One stage of one search: seconds, how many candidates went in and came out, and why some did not."""
+
+    name: str
+    seconds: float
+    received: int
+    returned: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How one search was answered, stage by stage."""
+
+    query: str
+    mode: Mode
+    fusion: Fusion | None
+    instruction: str | None
+    language: str | None
+    steps: tuple[TraceStep, ...]
+    deadline_reached: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Total time of all steps."""
+        return sum(step.seconds for step in self.steps)
