@@ -1,1 +1,1 @@
-
+"""Two-stage retrieval with Qwen3 embeddings and reranking on Qdrant."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -208,3 +208,11 @@ class Trace:
     def seconds(self) -> float:
         """Total time of all steps."""
         return sum(step.seconds for step in self.steps)
+
+
+class Hits(list[Hit]):
+    """A list of hits, best first, and how they were found: `trace`, None unless it was asked for with `explain=True`."""
+
+    def __init__(self, hits: Iterable[Hit] = (), trace: Trace | None = None) -> None:
+        super().__init__(hits)
+        self.trace = trace
