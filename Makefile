@@ -1,0 +1,51 @@
+# Every target builds .venv once and is safe to repeat. `make demo` first, `make test` next; nothing else is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench nano clean
+
+help:
+	@echo "make demo      ingest the example handbook and ask it questions"
+	@echo "make test      the test suite, under ten minutes on two cores"
+	@echo "make test-all  the same with the slow and heavy checks"
+	@echo "make lint      ruff and mypy --strict"
+	@echo "make bench     benchmarks; tables go to benchmarks/results/"
+	@echo "make nano      rebuild the nano checkpoint from its teacher"
+	@echo "make clean     remove the virtual environment and everything made by these targets"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "qwen3-rag needs Python 3.11 or newer, but '$(PYTHON)' is not that. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV) (once; a few minutes at most) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[torch,documents,postgres,dev]' > $(VENV)/install.log 2>&1 || \
+	  { tail -n 15 $(VENV)/install.log; echo "The installation failed: is the package index reachable and is there disk space? Full log: $(VENV)/install.log"; exit 1; }
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/fusion.py
+	$(BIN)/python benchmarks/quality.py
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
