@@ -1,0 +1,76 @@
+"""What one search was asked for: settings with the call's own arguments over them, checked. It runs nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.settings import RetrievalSettings
+from qwen3_rag.types import Fusion, Mode
+
+LEAST_CANDIDATES = 50
+CANDIDATES_PER_HIT = 5
+"""Recall depth where none is given: several times what is returned, so that fusion and reranking have something to choose from."""
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions(RetrievalSettings):
+    """The settings of one search. `rerank`: None reranks where there is a reranker, True insists on one, False does not."""
+
+    rerank: bool | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many candidates each ranker recalls, and how many at most are reranked."""
+        return self.candidates or max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * self.top_k)
+
+
+def resolve(settings: RetrievalSettings, **given: Any) -> SearchOptions:
+    """Settings with what was given (not None) over them.
+
+    Raises:
+        ConfigurationError: naming the option that is out of range.
+    """
+    defaults = {field.name: getattr(settings, field.name) for field in fields(RetrievalSettings)}
+    options = SearchOptions(**{**defaults, **{name: value for name, value in given.items() if value is not None}})
+    options = replace(options, mode=_choice(Mode, "mode", options.mode), fusion=_choice(Fusion, "fusion", options.fusion))
+    _check(options)
+    return options
+
+
+def _choice(kind: type[Choice], name: str, value: Any) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigurationError(f"{name}={value!r} is not known. Known: {', '.join(kind)}.") from None
+
+
+def _check(options: SearchOptions) -> None:
+    _at_least_one("top_k", options.top_k)
+    _at_least_one("rrf_k", options.rrf_k)
+    if options.candidates is not None:
+        _at_least_one("candidates", options.candidates)
+        if options.candidates < options.top_k:
+            raise ConfigurationError(
+                f"candidates={options.candidates} is less than top_k={options.top_k}: recall at least as many as are returned."
+            )
+    if not 0 <= options.dense_weight <= 1:
+        raise ConfigurationError(f"dense_weight={options.dense_weight} is not between 0 and 1.")
+    if options.rerank_deadline is not None and not options.rerank_deadline > 0:
+        raise ConfigurationError(
+            f"rerank_deadline={options.rerank_deadline} is not a positive number of seconds; rerank=False turns it off."
+        )
+    for name in ("recall_threshold", "rerank_threshold"):
+        value = getattr(options, name)
+        if value is not None and math.isnan(value):
+            raise ConfigurationError(f"{name} is not a number.")
+
+
+def _at_least_one(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least 1.")

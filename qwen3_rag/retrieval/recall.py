@@ -1,0 +1,79 @@
+"""First stage: candidates of both rankers and their true scores, in two batched requests. It neither fuses nor reads payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qdrant_client import models
+from qdrant_client.client_base import QdrantBase
+
+from qwen3_rag.store.points import DENSE, LEXICAL
+from qwen3_rag.store.schema import is_plain
+
+OVERSAMPLING = 2.0
+"""Compressed vectors choose this many times the candidates, original vectors then score and keep the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """A query as each ranker takes it; None for a ranker that is not asked."""
+
+    dense: list[float] | None
+    lexical: models.SparseVector | None
+
+
+@dataclass(slots=True)
+class Recalled:
+    """Point id → score, for each ranker, best first."""
+
+    dense: dict[str, float]
+    lexical: dict[str, float]
+
+    @property
+    def ids(self) -> list[str]:
+        """All candidates: those of the dense ranker, then what only the lexical one found."""
+        return list(dict.fromkeys([*self.dense, *self.lexical]))
+
+
+def recall(client: QdrantBase, collection: str, queries: Queries, conditions: models.Filter | None, depth: int) -> Recalled:
+    """The `depth` best points of each ranker, dense scores from original vectors."""
+    params = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
+    dense = _request(DENSE, queries.dense, conditions, depth, None if is_plain(client) else params)
+    lexical = _request(LEXICAL, queries.lexical, conditions, depth)
+    return Recalled(*_scores(client, collection, dense, lexical))
+
+
+def complete(client: QdrantBase, collection: str, queries: Queries, recalled: Recalled) -> Recalled:
+    """Both rankers' true scores of every candidate. A passage that shares no term with the query keeps no lexical score: it is 0."""
+    params = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
+    unseen_dense = [point for point in recalled.lexical if point not in recalled.dense]
+    unseen_lexical = [point for point in recalled.dense if point not in recalled.lexical]
+    dense = _request(DENSE, queries.dense, _only(unseen_dense), len(unseen_dense), None if is_plain(client) else params)
+    lexical = _request(LEXICAL, queries.lexical, _only(unseen_lexical), len(unseen_lexical))
+    more_dense, more_lexical = _scores(client, collection, dense, lexical)
+    return Recalled(recalled.dense | more_dense, recalled.lexical | more_lexical)
+
+
+def _only(points: Sequence[str]) -> models.Filter:
+    return models.Filter(must=[models.HasIdCondition(has_id=list(points))])
+
+
+def _request(
+    ranker: str,
+    query: list[float] | models.SparseVector | None,
+    conditions: models.Filter | None,
+    limit: int,
+    params: models.SearchParams | None = None,
+) -> models.QueryRequest | None:
+    """None where there is nothing to ask."""
+    if query is None or limit == 0 or (isinstance(query, models.SparseVector) and not query.indices):
+        return None
+    return models.QueryRequest(query=query, using=ranker, filter=conditions, limit=limit, params=params, with_payload=False)
+
+
+def _scores(client: QdrantBase, collection: str, *requests: models.QueryRequest | None) -> list[dict[str, float]]:
+    """Scores of each request, all of them sent as one batch."""
+    asked = [request for request in requests if request is not None]
+    responses = iter(client.query_batch_points(collection, asked) if asked else [])
+    return [{str(point.id): point.score for point in next(responses).points} if request is not None else {} for request in requests]

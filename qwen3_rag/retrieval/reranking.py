@@ -1,0 +1,59 @@
+"""Second stage: score candidates in recall order, for as long as the deadline allows. It knows neither Qdrant nor hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from qwen3_rag.models.base import RerankerLike
+
+FIRST_SLICE = 4
+LARGEST_SLICE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """Scores of the first documents in recall order; the deadline kept the others from being scored."""
+
+    scores: list[float]
+    truncated: list[bool]
+
+
+def rerank(
+    reranker: RerankerLike,
+    query: str,
+    documents: Sequence[str],
+    *,
+    instruction: str | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Reranked:
+    """Score documents until `deadline` seconds have passed.
+
+    Without a deadline all go to the reranker at once, which batches best. With one they go in slices: a small one to learn how long a
+    document takes, then as many as half of the remaining time should hold, so that the deadline is overrun by a document or so and
+    never by a batch. The first slice is always scored.
+    """
+    if deadline is None:
+        return _score(reranker, query, documents, instruction)
+    scored, started, size = Reranked([], []), clock(), FIRST_SLICE
+    while size and len(scored.scores) < len(documents):
+        done = len(scored.scores)
+        part = _score(reranker, query, documents[done : done + size], instruction)
+        scored = Reranked(scored.scores + part.scores, scored.truncated + part.truncated)
+        size = _next_slice(clock() - started, len(scored.scores), deadline)
+    return scored
+
+
+def _score(reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None) -> Reranked:
+    scores = reranker.score(query, documents, instruction)
+    truncated = getattr(scores, "truncated", None)
+    return Reranked(scores.tolist(), [False] * len(documents) if truncated is None else truncated.tolist())
+
+
+def _next_slice(elapsed: float, done: int, deadline: float) -> int:
+    remaining, each = deadline - elapsed, max(elapsed / done, 1e-9)
+    if remaining < each:
+        return 0
+    return min(LARGEST_SLICE, max(1, int(remaining / 2 / each)))

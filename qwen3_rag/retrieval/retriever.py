@@ -1,0 +1,265 @@
+"""A query in, hits out: recall → complete → fuse → rerank → trim. It opens no store and loads no model; both are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from qdrant_client import models
+from qdrant_client.client_base import QdrantBase
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.models.base import EmbedderLike, RerankerLike
+from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
+from qwen3_rag.retrieval.options import SearchOptions, resolve
+from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
+from qwen3_rag.retrieval.reranking import rerank as rerank_documents
+from qwen3_rag.retrieval.tracing import Recorder
+from qwen3_rag.settings import RetrievalSettings
+from qwen3_rag.store.filters import Filters, build_filter
+from qwen3_rag.store.language import detect_query
+from qwen3_rag.store.points import embedding_text, to_hit
+from qwen3_rag.store.sparse import Bm25Encoder
+from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
+
+
+@dataclass(slots=True)
+class _Search:
+    """One search under way: what was asked, and what the stages think of each point so far."""
+
+    query: str
+    options: SearchOptions
+    instruction: str | None
+    conditions: models.Filter | None
+    recorder: Recorder
+    language: str | None = None
+    deadline_reached: bool = False
+
+
+class Retriever:
+    """Searches one collection.
+
+    `embedder` and `reranker` are objects or functions that give them when first needed; a lexical search never asks for the embedder.
+    `languages` tells which languages the collection holds, so that a query is only taken for one of those.
+    """
+
+    def __init__(
+        self,
+        client: QdrantBase,
+        collection: str,
+        embedder: EmbedderLike | Callable[[], EmbedderLike],
+        reranker: RerankerLike | Callable[[], RerankerLike | None] | None,
+        settings: RetrievalSettings,
+        languages: Callable[[], Sequence[str]],
+        instruction: str | None = None,
+    ) -> None:
+        self._client = client
+        self._collection = collection
+        self._embedder: Callable[[], EmbedderLike] = _provider(embedder, "embed_queries")
+        self._reranker: Callable[[], RerankerLike | None] = _provider(reranker, "score")
+        self._settings = settings
+        self._languages = languages
+        self._instruction = instruction
+        self._bm25 = Bm25Encoder()
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int | None = None,
+        filters: Filters = None,
+        instruction: str | None = None,
+        mode: Mode | str | None = None,
+        rerank: bool | None = None,
+        candidates: int | None = None,
+        fusion: Fusion | str | None = None,
+        recall_threshold: float | None = None,
+        rerank_threshold: float | None = None,
+        rerank_deadline: float | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """The `top_k` best passages, best first. What is None is as the settings say.
+
+        `candidates` is how many each ranker recalls and how many at most are reranked (default: the larger of 50 and five times
+        `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
+        score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `rerank_threshold` is the least P(yes) of a
+        hit that was reranked; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
+
+        Raises:
+            ConfigurationError: an empty query, or an option out of range.
+            FilterError: a filter that cannot be expressed.
+        """
+        if not query.strip():
+            raise ConfigurationError("The query is empty. Give the words or the question to search for.")
+        options = resolve(
+            self._settings,
+            top_k=top_k,
+            mode=mode,
+            rerank=rerank,
+            candidates=candidates,
+            fusion=fusion,
+            recall_threshold=recall_threshold,
+            rerank_threshold=rerank_threshold,
+            rerank_deadline=rerank_deadline,
+        )
+        search = _Search(query, options, instruction or self._instruction, build_filter(filters), Recorder())
+        hits = self._run(search)
+        return Hits(hits, _trace(search) if explain else None)
+
+    def _run(self, search: _Search) -> list[Hit]:
+        reranker = self._load_reranker(search)
+        queries = self._encode(search)
+        stages, order = self._rank(search, queries)
+        order = _above_recall_threshold(search, order)
+        hits = self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
+        if reranker is not None:
+            hits = _rerank(search, reranker, hits)
+        with search.recorder.step("trim", len(hits)) as step:
+            hits = hits[: search.options.top_k]
+            step.returned, step.note = len(hits), f"top_k {search.options.top_k}"
+        return hits
+
+    def _load_reranker(self, search: _Search) -> RerankerLike | None:
+        """The reranker, if this search wants one; loaded before the deadline's clock runs."""
+        if search.options.rerank is False:
+            return None
+        with search.recorder.step("load reranker", 0):
+            reranker = self._reranker()
+        if reranker is None and search.options.rerank:
+            raise ConfigurationError(
+                "rerank=True, but there is no reranker. Open the knowledge base with reranker=…, or QWEN3_RAG_RERANKER."
+            )
+        return reranker
+
+    def _encode(self, search: _Search) -> Queries:
+        dense: list[float] | None = None
+        lexical: models.SparseVector | None = None
+        if search.options.mode is not Mode.LEXICAL:
+            with search.recorder.step("embed", 1) as step:
+                dense = self._embed(search)
+                step.returned = 1
+        if search.options.mode is not Mode.DENSE:
+            with search.recorder.step("analyse", 1) as step:
+                search.language = detect_query(search.query, self._languages())
+                lexical = self._bm25.query(search.query, search.language)
+                step.returned = 1 if lexical.indices else 0
+                step.note = f"{len(lexical.indices)} terms in {search.language}"
+        return Queries(dense, lexical)
+
+    def _embed(self, search: _Search) -> list[float]:
+        vectors = self._embedder().embed_queries([search.query], search.instruction)
+        return cast("list[float]", np.asarray(vectors[0], dtype=np.float32).tolist())
+
+    def _rank(self, search: _Search, queries: Queries) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
+        """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
+        options = search.options
+        with search.recorder.step("recall", 0) as step:
+            recalled = recall(self._client, self._collection, queries, search.conditions, options.depth)
+            step.returned = len(recalled.ids)
+            step.note = f"dense {len(recalled.dense)}, lexical {len(recalled.lexical)}"
+        if options.mode is not Mode.HYBRID:
+            name = options.mode.value
+            best = ranked(recalled.dense or recalled.lexical)
+            return {point: {name: stage} for point, stage in best.items()}, [(point, stage.score) for point, stage in best.items()]
+        if options.fusion is Fusion.COMPLETED:
+            recalled = self._complete(search, queries, recalled)
+        return _fuse(search, recalled)
+
+    def _complete(self, search: _Search, queries: Queries, recalled: Recalled) -> Recalled:
+        with search.recorder.step("complete", len(recalled.ids)) as step:
+            full = complete(self._client, self._collection, queries, recalled)
+            step.returned = len(full.ids)
+            gained = len(full.dense) - len(recalled.dense), len(full.lexical) - len(recalled.lexical)
+            step.note = f"scores added: dense {gained[0]}, lexical {gained[1]}"
+        return full
+
+    def _fetch(self, search: _Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int) -> list[Hit]:
+        """Hits of the first `wanted` points that still exist, in recall order."""
+        hits: list[Hit] = []
+        asked = 0
+        with search.recorder.step("fetch", len(order)) as step:
+            while len(hits) < wanted and asked < len(order):
+                part = order[asked : asked + wanted - len(hits)]
+                asked += len(part)
+                records = self._client.retrieve(self._collection, [point for point, _ in part], with_payload=True, with_vectors=False)
+                found = {str(record.id): record for record in records}
+                hits += [to_hit(found[point], score=score, stages=stages[point]) for point, score in part if point in found]
+            step.returned = len(hits)
+            gone = asked - len(hits)
+            step.note = f"{gone} deleted since recall" if gone else ""
+        return hits
+
+
+def _provider(value: Any, method: str) -> Callable[[], Any]:
+    """A function that gives the model: `value` itself if it is one, else a function that gives `value`."""
+    return value if value is not None and not hasattr(value, method) else lambda: value
+
+
+def _fuse(search: _Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
+    options = search.options
+    with search.recorder.step("fuse", len(recalled.ids)) as step:
+        match options.fusion:
+            case Fusion.COMPLETED:
+                scores = completed(recalled.dense, recalled.lexical, options.dense_weight)
+            case Fusion.RRF:
+                scores = reciprocal_rank(recalled.dense, recalled.lexical, options.dense_weight, options.rrf_k)
+            case Fusion.DBSF:
+                scores = distribution_based(recalled.dense, recalled.lexical, options.dense_weight)
+        by_stage = {Mode.DENSE.value: ranked(recalled.dense), Mode.LEXICAL.value: ranked(recalled.lexical), "fused": ranked(scores)}
+        kept = list(by_stage["fused"])[: options.depth]
+        stages = {point: {name: ranks[point] for name, ranks in by_stage.items() if point in ranks} for point in kept}
+        step.returned, step.note = len(kept), f"{options.fusion.value}, the best {options.depth}"
+    return stages, [(point, scores[point]) for point in kept]
+
+
+def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    threshold = search.options.recall_threshold
+    if threshold is None:
+        return order
+    with search.recorder.step("recall threshold", len(order)) as step:
+        kept = [(point, score) for point, score in order if score >= threshold]
+        step.returned, step.note = len(kept), f"score below {threshold:g}"
+    return kept
+
+
+def _rerank(search: _Search, reranker: RerankerLike, hits: list[Hit]) -> list[Hit]:
+    """Reranked hits by score, then in recall order those the deadline left unscored."""
+    options = search.options
+    with search.recorder.step("rerank", len(hits)) as step:
+        documents = [embedding_text(hit) for hit in hits]
+        result = rerank_documents(reranker, search.query, documents, instruction=search.instruction, deadline=options.rerank_deadline)
+        scored, left = len(result.scores), len(hits) - len(result.scores)
+        search.deadline_reached = left > 0
+        best = sorted(range(scored), key=lambda index: (-result.scores[index], index))
+        hits = [
+            _with_rerank(hits[index], rank, result.scores[index], result.truncated[index]) for rank, index in enumerate(best, start=1)
+        ] + [replace(hit, reranked=False) for hit in hits[scored:]]
+        if options.rerank_threshold is not None:
+            hits = [hit for hit in hits if not hit.reranked or hit.score >= options.rerank_threshold]
+        step.returned = len(hits)
+        step.note = _rerank_note(options, left, scored + left - len(hits))
+    return hits
+
+
+def _with_rerank(hit: Hit, rank: int, score: float, truncated: bool) -> Hit:
+    return replace(hit, score=score, stages={**hit.stages, "rerank": Stage(rank, score)}, reranked=True, truncated=truncated)
+
+
+def _rerank_note(options: SearchOptions, left: int, dropped: int) -> str:
+    notes = [f"deadline of {options.rerank_deadline:g} s left {left} unscored"] if left else []
+    notes += [f"{dropped} below {options.rerank_threshold:g}"] if dropped else []
+    return ", ".join(notes)
+
+
+def _trace(search: _Search) -> Trace:
+    return Trace(
+        query=search.query,
+        mode=search.options.mode,
+        fusion=search.options.fusion if search.options.mode is Mode.HYBRID else None,
+        instruction=search.instruction,
+        language=search.language,
+        steps=tuple(search.recorder.steps),
+        deadline_reached=search.deadline_reached,
+    )

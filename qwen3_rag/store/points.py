@@ -1,0 +1,125 @@
+"""Chunk → point and back: ids, payload, hits. It knows neither a client nor a model.
+
+Payload keys, exactly: text, metadata, document_id, ordinal, start, end, headings, title, source, tenant, language.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+from qdrant_client import models
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.types import Chunk, Document, Hit, Stage, context_line
+
+DENSE = "dense"
+LEXICAL = "bm25"
+METADATA = "metadata"
+OWN_FIELDS = frozenset({"text", "document_id", "ordinal", "start", "end", "headings", "title", "source", "tenant", "language"})
+"""Payload keys that are not the user's metadata."""
+
+NAMESPACE = uuid.UUID("0c0d1f55-6a5b-5d3c-9a43-0a4b8f5e7d21")
+"""Fixed for ever: point ids are UUIDv5 in it."""
+
+
+def content_hash(chunk: Chunk) -> str:
+    """SHA-256 of what vector and BM25 depend on, in hexadecimal."""
+    return hashlib.sha256(chunk.embedding_text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def point_id(document_id: str, content_hash: str, occurrence: int) -> str:
+    """The id of the `occurrence`-th chunk (from 0) of a document that has this content."""
+    return str(uuid.uuid5(NAMESPACE, f"{len(document_id)}:{document_id}:{content_hash}:{occurrence}"))
+
+
+def assign_point_ids(chunks: Sequence[Chunk]) -> list[str]:
+    """One id a chunk, in order; repeated chunks of a document are told apart by how often they came before."""
+    seen: Counter[tuple[str, str]] = Counter()
+    ids = []
+    for chunk in chunks:
+        key = chunk.document_id, content_hash(chunk)
+        ids.append(point_id(*key, seen[key]))
+        seen[key] += 1
+    return ids
+
+
+def payload(chunk: Chunk, document: Document) -> dict[str, Any]:
+    """What is stored beside the vectors, as plain JSON types.
+
+    Raises:
+        ConfigurationError: when the document's metadata holds something that JSON cannot express.
+    """
+    return {
+        "text": chunk.text,
+        METADATA: _plain(document),
+        "document_id": chunk.document_id,
+        "ordinal": chunk.ordinal,
+        "start": chunk.start,
+        "end": chunk.end,
+        "headings": list(chunk.headings),
+        "title": chunk.title,
+        "source": document.source,
+        "tenant": document.tenant,
+        "language": chunk.language,
+    }
+
+
+def to_point(
+    point_id: str, chunk: Chunk, document: Document, dense: NDArray[np.float32] | Sequence[float], lexical: models.SparseVector
+) -> models.PointStruct:
+    """A point with both vectors; a chunk without words has no lexical one, so that it does not count for IDF."""
+    vector: dict[str, Any] = {DENSE: np.asarray(dense, dtype=np.float32).tolist()}
+    if lexical.indices:
+        vector[LEXICAL] = lexical
+    return models.PointStruct(id=point_id, vector=vector, payload=payload(chunk, document))
+
+
+def to_hit(
+    point: models.Record | models.ScoredPoint,
+    *,
+    score: float,
+    stages: Mapping[str, Stage],
+    reranked: bool | None = None,
+    truncated: bool = False,
+) -> Hit:
+    """The hit a stored point stands for. Keys that are missing, as in points of other writers, get empty values."""
+    stored = point.payload or {}
+    return Hit(
+        document_id=str(stored.get("document_id") or ""),
+        ordinal=int(stored.get("ordinal") or 0),
+        text=str(stored.get("text") or ""),
+        start=int(stored.get("start") or 0),
+        end=int(stored.get("end") or 0),
+        headings=tuple(stored.get("headings") or ()),
+        title=stored.get("title"),
+        source=stored.get("source"),
+        metadata=stored.get(METADATA) or {},
+        score=score,
+        stages=stages,
+        point_id=str(point.id),
+        reranked=reranked,
+        truncated=truncated,
+    )
+
+
+def embedding_text(hit: Hit) -> str:
+    """What was embedded for a hit, and what the reranker reads: the context line, then the text."""
+    context = context_line(hit.title, hit.headings)
+    return f"{context}\n{hit.text}" if context else hit.text
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = to_jsonable_python(dict(document.metadata), inf_nan_mode="strings")
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"Metadata of document {document.id!r} cannot be stored: {error}. Use text, numbers, booleans, dates, lists and mappings."
+        ) from error
+    return plain

@@ -1,0 +1,181 @@
+"""The one schema of a knowledge base's collection, and the check that its vectors are of the embedder at hand.
+
+It builds collections through qdrant-client's interface only; it does not know which backend answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from qdrant_client import models
+from qdrant_client.client_base import QdrantBase
+from qdrant_client.local.qdrant_local import QdrantLocal
+
+from qwen3_rag.errors import EmbeddingSpaceError, StoreError
+from qwen3_rag.settings import Quantization, StoreSettings
+from qwen3_rag.store.filters import payload_path
+from qwen3_rag.store.points import DENSE, LEXICAL
+from qwen3_rag.types import EmbeddingSpace
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "qwen3_rag"
+"""Key of the collection's own metadata under which everything of ours is."""
+
+INT8_QUANTILE = 0.99
+"""Share of components inside the int8 range: normalised embeddings have a few outlying dimensions that would stretch it."""
+
+_PAYLOAD_INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
+    "document_id": models.PayloadSchemaType.KEYWORD,
+    "source": models.PayloadSchemaType.KEYWORD,
+    "language": models.PayloadSchemaType.KEYWORD,
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+}
+
+
+def ensure_collection(client: QdrantBase, settings: StoreSettings, space: EmbeddingSpace) -> bool:
+    """Create the collection, or check that the one there holds vectors of `space`. Tells whether it was created.
+
+    Raises:
+        EmbeddingSpaceError: the collection holds vectors of another space.
+        StoreError: the collection was made by something else, or by a newer version of this package.
+    """
+    if client.collection_exists(settings.collection):
+        check_space(client, settings.collection, space)
+        _ensure_indexes(client, settings.collection)
+        return False
+    client.create_collection(
+        settings.collection,
+        vectors_config={DENSE: dense_params(space.dim, settings)},
+        sparse_vectors_config={LEXICAL: _sparse_params(settings)},
+        metadata={METADATA_KEY: _describe(space)},
+    )
+    _ensure_indexes(client, settings.collection)
+    return True
+
+
+def dense_params(size: int, settings: StoreSettings) -> models.VectorParams:
+    """Parameters of one dense vector of the schema. Compressed copies stay in memory wherever the originals are."""
+    return models.VectorParams(
+        size=size, distance=models.Distance.COSINE, on_disk=settings.on_disk, quantization_config=_quantization(settings.quantization)
+    )
+
+
+def read_space(client: QdrantBase, collection: str) -> EmbeddingSpace:
+    """The embedding space that a collection says its vectors are of.
+
+    Raises:
+        StoreError: the collection does not exist, does not say, or is of a newer schema.
+    """
+    if not client.collection_exists(collection):
+        raise StoreError(f"There is no collection {collection!r} in the store. `qwen3-rag ingest` makes it; `collection` names another.")
+    described = (client.get_collection(collection).config.metadata or {}).get(METADATA_KEY)
+    if not isinstance(described, Mapping):
+        raise StoreError(
+            f"Collection {collection!r} was not made by qwen3-rag: it does not say which model its vectors are of. "
+            "Choose another name with the setting `collection` (QWEN3_RAG_COLLECTION, --collection)."
+        )
+    if described.get("schema_version", 0) > SCHEMA_VERSION:
+        raise StoreError(
+            f"Collection {collection!r} has schema version {described['schema_version']}; this qwen3-rag knows up to {SCHEMA_VERSION}. "
+            "Upgrade it: pip install -U qwen3-rag"
+        )
+    return _space(described["space"])
+
+
+def check_space(client: QdrantBase, collection: str, space: EmbeddingSpace) -> None:
+    """Refuse vectors that do not compare with those of the collection.
+
+    Raises:
+        EmbeddingSpaceError: naming both spaces and the way to a knowledge base of the other.
+        StoreError: as `read_space`.
+    """
+    held = read_space(client, collection)
+    if held.fingerprint != space.fingerprint:
+        raise EmbeddingSpaceError(
+            f"Collection {collection!r} holds vectors of {held}{_details(held, space)}; the embedder at hand makes {space}"
+            f"{_details(space, held)}. They do not compare. Open it with the first, or embed the documents again into a new "
+            f"knowledge base: qwen3-rag ingest PATH --kb NEW --embedder {space.model} --dim {space.dim}"
+        )
+
+
+def ensure_metadata_index(client: QdrantBase, collection: str, key: str, example: Any) -> bool:
+    """Index a metadata key by the type of an example of its values. Tells whether there is an index for such values.
+
+    Filters on keys without an index are right but read every payload they meet; on a collection of a hundred thousand points that
+    is the difference between milliseconds and a second. A value of another type than the index is then not found by it, so index only
+    keys of one type.
+    """
+    kind = _index_type(example)
+    if kind is None or is_plain(client):
+        return False
+    client.create_payload_index(collection, payload_path(key), field_schema=kind, wait=True)
+    return True
+
+
+def _index_type(value: Any) -> models.PayloadSchemaType | None:
+    match value:
+        case bool():
+            return models.PayloadSchemaType.BOOL
+        case int() | float():
+            return models.PayloadSchemaType.FLOAT
+        case datetime() | date():
+            return models.PayloadSchemaType.DATETIME
+        case str():
+            return models.PayloadSchemaType.KEYWORD
+        case [first, *_]:
+            return _index_type(first)
+        case _:
+            return None
+
+
+def is_plain(client: QdrantBase) -> bool:
+    """Whether this is qdrant-client's local mode: it has neither indexes nor quantization and warns when it is told about them."""
+    return isinstance(getattr(client, "_client", client), QdrantLocal)
+
+
+def _ensure_indexes(client: QdrantBase, collection: str) -> None:
+    if is_plain(client):
+        return
+    present = client.get_collection(collection).payload_schema or {}
+    for field, schema in _PAYLOAD_INDEXES.items():
+        if field not in present:
+            client.create_payload_index(collection, field, field_schema=schema, wait=True)
+
+
+def _sparse_params(settings: StoreSettings) -> models.SparseVectorParams:
+    return models.SparseVectorParams(index=models.SparseIndexParams(on_disk=settings.on_disk), modifier=models.Modifier.IDF)
+
+
+def _quantization(quantization: Quantization) -> models.QuantizationConfig | None:
+    match quantization:
+        case Quantization.INT8:
+            return models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=INT8_QUANTILE, always_ram=True)
+            )
+        case Quantization.BINARY:
+            return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+        case Quantization.NONE:
+            return None
+
+
+def _describe(space: EmbeddingSpace) -> dict[str, Any]:
+    fields = {"model": space.model, "revision": space.revision, "dim": space.dim, "template": space.template, "pooling": space.pooling}
+    return {"schema_version": SCHEMA_VERSION, "fingerprint": space.fingerprint, "space": fields}
+
+
+def _space(fields: Mapping[str, Any]) -> EmbeddingSpace:
+    return EmbeddingSpace(
+        model=fields["model"],
+        revision=fields["revision"],
+        dim=int(fields["dim"]),
+        template=fields["template"],
+        pooling=fields["pooling"],
+    )
+
+
+def _details(space: EmbeddingSpace, other: EmbeddingSpace) -> str:
+    """What differs and the description of a space does not show."""
+    hidden = [f"{name} {getattr(space, name)}" for name in ("template", "pooling") if getattr(space, name) != getattr(other, name)]
+    return f" with {' and '.join(hidden)}" if hidden else ""
