@@ -1,1 +1,58 @@
-"""Two-stage retrieval with Qwen3 embeddings and reranking on Qdrant."""
+"""Two-stage retrieval with Qwen3 embeddings and reranking on Qdrant: documents in, the right passages out.
+
+Importing this package imports neither torch nor a framework; names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qwen3_rag.errors import Qwen3RagError
+    from qwen3_rag.ingestion.report import IngestReport
+    from qwen3_rag.knowledge_base import KnowledgeBase, Status
+    from qwen3_rag.models.embedder import Embedder
+    from qwen3_rag.models.reranker import Reranker
+    from qwen3_rag.settings import Settings
+    from qwen3_rag.types import Chunk, Document, Hit, Hits, Trace
+
+_HOMES = {
+    "Chunk": "types",
+    "Document": "types",
+    "Embedder": "models.embedder",
+    "Hit": "types",
+    "Hits": "types",
+    "IngestReport": "ingestion.report",
+    "KnowledgeBase": "knowledge_base",
+    "Qwen3RagError": "errors",
+    "Reranker": "models.reranker",
+    "Settings": "settings",
+    "Status": "knowledge_base",
+    "Trace": "types",
+}
+
+__all__ = [
+    "Chunk",
+    "Document",
+    "Embedder",
+    "Hit",
+    "Hits",
+    "IngestReport",
+    "KnowledgeBase",
+    "Qwen3RagError",
+    "Reranker",
+    "Settings",
+    "Status",
+    "Trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,13 +12,15 @@
     │   ├── UnsupportedFormatError   no reader knows this kind of file
     │   └── SourceUnavailableError   the file or folder itself cannot be reached
     ├── StoreError                   Qdrant, embedded or served
+    │   ├── CollectionError          a collection is missing, exists already, or does not fit what was asked
     │   ├── StoreLockedError         another process holds the embedded store
     │   ├── StoreUnavailableError    the server cannot be reached
     │   ├── StoreFullError           the disk is full
     │   └── FilterError              a filter that cannot be expressed
     ├── EmbeddingSpaceError          vectors of another model, revision or dimension
     ├── CatalogError                 the database of what was ingested
-    │   └── CatalogVersionError      its tables are older or newer than this package
+    │   ├── CatalogVersionError      its tables are older or newer than this package
+    │   └── WriterBusyError          another process is ingesting into the same collection
     └── IngestionError               a run that could not go on
         └── MassDeletionError        a sync that would delete suspiciously much
 
@@ -81,6 +83,10 @@ class StoreError(Qwen3RagError):
     """Qdrant, embedded or served, could not do what was asked."""
 
 
+class CollectionError(StoreError, ValueError):
+    """A collection is missing, exists already, or does not fit what was asked of it; nothing was changed."""
+
+
 class StoreLockedError(StoreError):
     """Another process holds the embedded store."""
 
@@ -111,6 +117,10 @@ class CatalogError(Qwen3RagError):
 
 class CatalogVersionError(CatalogError):
     """The catalog's tables are older or newer than this package."""
+
+
+class WriterBusyError(CatalogError):
+    """Another process is ingesting into or deleting from the same collection."""
 
 
 class IngestionError(Qwen3RagError):

@@ -1,0 +1,266 @@
+"""The command line: thin verbs over `KnowledgeBase`. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from qwen3_rag import rendering
+from qwen3_rag.errors import ConfigurationError, Qwen3RagError
+from qwen3_rag.settings import Settings
+from qwen3_rag.types import Fusion, Mode
+
+RERANK_DEADLINE = 10.0
+"""Seconds; the library itself has no deadline."""
+
+
+class Exit(IntEnum):
+    """Exit codes of every verb."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    DOCUMENTS_FAILED = 3
+
+
+app = typer.Typer(
+    name="qwen3-rag",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Two-stage retrieval with Qwen3: ingest documents, then search them.\n\n"
+    "Every option can also be an environment variable (QWEN3_RAG_EMBEDDER) or a line of qwen3-rag.toml.",
+    epilog="Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed.",
+)
+db = typer.Typer(no_args_is_help=True, help="The catalog database: its version, and how to upgrade it.")
+app.add_typer(db, name="db")
+
+out = Console()
+err = Console(stderr=True)
+
+Kb = Annotated[Path | None, typer.Option("--kb", help="Folder of the knowledge base.", show_default="kb")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Embedder = Annotated[str | None, typer.Option(help="Hub id, local folder or nano. A knowledge base remembers its own.")]
+
+
+@app.command(
+    epilog="Example: qwen3-rag ingest docs/ notes.pdf --kb kb --embedder nano",
+)
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders. A folder is kept in step: vanished files are deleted.")],
+    kb: Kb = None,
+    embedder: Embedder = None,
+    dim: Annotated[int | None, typer.Option(help="Embedding dimension, 32 to the model's own.")] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Glob of files to take; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Glob of files to leave out; may be repeated.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO 639-1 code of all documents, instead of detecting it.")] = None,
+    chunk_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk.")] = None,
+    max_delete_share: Annotated[float | None, typer.Option(help="Share of a folder's documents that may vanish.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Embed everything anew.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring documents in; what is unchanged is not touched."""
+    settings = _settings(
+        kb=kb,
+        embedder=embedder,
+        dim=dim,
+        include=tuple(include) if include else None,
+        exclude=tuple(exclude) if exclude else None,
+        language=language,
+        chunk_tokens=chunk_tokens,
+        max_delete_share=max_delete_share,
+    )
+    from qwen3_rag.knowledge_base import KnowledgeBase
+
+    with KnowledgeBase.open(settings=settings) as base:
+        report = base.ingest(paths, force=force)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        rendering.show_report(out, report)
+    if not report.ok:
+        raise typer.Exit(Exit.DOCUMENTS_FAILED)
+
+
+@app.command(epilog='Example: qwen3-rag search "how are keys rotated?" --kb kb --top-k 5 --filter team=platform --explain')
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    kb: Kb = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="How many hits.", show_default="10")] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="key=value; repeat for more. The same key twice means either.")
+    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="The task, in English.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Which rankers recall.", show_default="hybrid")] = None,
+    fusion: Annotated[Fusion | None, typer.Option(help="How their scores are joined.", show_default="completed")] = None,
+    candidates: Annotated[int | None, typer.Option(help="Passages recalled before reranking.")] = None,
+    rerank: Annotated[str | None, typer.Option(help="A reranker's name, or off.")] = None,
+    rerank_deadline: Annotated[float | None, typer.Option(help="Seconds for reranking.", show_default=str(RERANK_DEADLINE))] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how it was found.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the passages that answer a question, best first."""
+    settings = _settings(kb=kb, reranker=rerank, instruction=instruction)
+    from qwen3_rag.store.filters import parse_filter_options
+
+    with _existing(settings) as base:
+        hits = base.search(
+            query,
+            top_k=top_k,
+            filters=parse_filter_options(filters) if filters else None,
+            mode=mode,
+            fusion=fusion,
+            candidates=candidates,
+            rerank_deadline=rerank_deadline or settings.rerank_deadline or RERANK_DEADLINE,
+            explain=explain,
+        )
+    if as_json:
+        _print_json([hit.to_dict() for hit in hits])
+    else:
+        rendering.show_hits(out, hits)
+    if any(hit.reranked is False for hit in hits):
+        err.print(
+            "[yellow]The reranking deadline was reached; hits not scored in time follow in recall order.[/] More time: --rerank-deadline 60"
+        )
+
+
+@app.command(epilog="Example: qwen3-rag status --kb kb --json")
+def status(kb: Kb = None, as_json: AsJson = False) -> None:
+    """What a knowledge base holds, and with which models."""
+    with _existing(_settings(kb=kb)) as base:
+        state = base.status().to_dict()
+    if as_json:
+        _print_json(state)
+    else:
+        rendering.show_fields(out, state)
+
+
+@app.command(epilog="Example: qwen3-rag documents --kb kb")
+def documents(kb: Kb = None, as_json: AsJson = False) -> None:
+    """The documents that were ingested."""
+    with _existing(_settings(kb=kb)) as base:
+        rows = [
+            {"document_id": item.document_id, "title": item.title, "language": item.language, "chunks": item.chunks, "source": item.source}
+            for item in base.documents()
+        ]
+    if as_json:
+        _print_json(rows)
+    else:
+        rendering.show_table(
+            out,
+            ("chunks", "language", "document", "title"),
+            ((row["chunks"], row["language"], rendering.short_path(str(row["document_id"])), row["title"]) for row in rows),
+        )
+
+
+@app.command(epilog="Example: qwen3-rag delete docs/old.md --kb kb")
+def delete(
+    document_ids: Annotated[list[str], typer.Argument(help="Ids as `documents` prints them; paths of ingested files work too.")],
+    kb: Kb = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete documents from the knowledge base. Files are not touched."""
+    with _existing(_settings(kb=kb)) as base:
+        known = {item.document_id for item in base.documents()}
+        wanted = [item if item in known else str(Path(item).resolve()) for item in document_ids]
+        missing = [given for given, item in zip(document_ids, wanted, strict=True) if item not in known]
+        if missing:
+            raise ConfigurationError(f"Not in this knowledge base: {', '.join(missing)}. Nothing was deleted. See: qwen3-rag documents")
+        deleted = base.delete(wanted)
+    if as_json:
+        _print_json({"deleted": deleted})
+    else:
+        out.print(f"{deleted} deleted")
+
+
+@app.command(epilog="Example: qwen3-rag failures --kb kb --json")
+def failures(kb: Kb = None, as_json: AsJson = False) -> None:
+    """Documents that could not be ingested, and why."""
+    with _existing(_settings(kb=kb)) as base:
+        rows = [
+            {"document_id": item.document_id, "stage": item.stage, "error": item.error, "attempts": item.attempts}
+            for item in base.failures()
+        ]
+    if as_json:
+        _print_json(rows)
+    elif not rows:
+        out.print("No failures.")
+    else:
+        rendering.show_table(
+            out,
+            ("document", "stage", "attempts", "reason"),
+            ((rendering.short_path(str(row["document_id"])), row["stage"], row["attempts"], row["error"]) for row in rows),
+        )
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """The models known by name, and which are on this machine."""
+    from qwen3_rag.models.registry import known_models
+
+    rows = [item.to_dict() for item in known_models()]
+    if as_json:
+        _print_json(rows)
+    else:
+        rendering.show_table(out, tuple(rows[0]), (tuple(row.values()) for row in rows))
+
+
+@db.command()
+def upgrade(kb: Kb = None) -> None:
+    """Bring the catalog's tables to this version of the package."""
+    from qwen3_rag.catalog import upgrade_database
+
+    before, after = upgrade_database(_settings(kb=kb).catalog)
+    out.print(f"catalog: {before or 'empty'} → {after}" if before != after else f"catalog: {after}, nothing to do")
+
+
+@db.command()
+def current(kb: Kb = None, as_json: AsJson = False) -> None:
+    """The catalog's version, and the one this package wants."""
+    from qwen3_rag.catalog import database_versions
+
+    found, wanted = database_versions(_settings(kb=kb).catalog)
+    if as_json:
+        _print_json({"current": found, "wanted": wanted})
+    else:
+        out.print(f"catalog: {found or 'empty'}; this package: {wanted}")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is printed as one sentence."""
+    try:
+        app()
+    except Qwen3RagError as error:
+        err.print(f"[bold red]Error:[/] {escape(str(error))}")
+        sys.exit(Exit.ERROR)
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was finished is kept; the next run continues.")
+        sys.exit(130)
+
+
+def _settings(**values: Any) -> Settings:
+    return Settings.load(**values)
+
+
+@contextmanager
+def _existing(settings: Settings) -> Iterator[Any]:
+    """Open a knowledge base that must be there: looking for something must not make it."""
+    from qwen3_rag.knowledge_base import KnowledgeBase
+
+    if settings.database_url is None and not (settings.kb / "catalog.db").is_file():
+        raise ConfigurationError(f"There is no knowledge base in {settings.kb}. Make one: qwen3-rag ingest PATH --kb {settings.kb}")
+    with KnowledgeBase.open(settings=settings) as base:
+        yield base
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))

@@ -1,0 +1,21 @@
+"""From documents to points and rows: selection → preparation → embedding → the write order, and its repair."""
+
+from qwen3_rag.ingestion.progress import NoProgress, Progress, RichProgress, default_progress
+from qwen3_rag.ingestion.repair import repair
+from qwen3_rag.ingestion.report import Action, IngestReport, Outcome
+from qwen3_rag.ingestion.run import Ingestion, IngestionConfig
+from qwen3_rag.ingestion.selection import Sources
+
+__all__ = [
+    "Action",
+    "IngestReport",
+    "Ingestion",
+    "IngestionConfig",
+    "NoProgress",
+    "Outcome",
+    "Progress",
+    "RichProgress",
+    "Sources",
+    "default_progress",
+    "repair",
+]

@@ -1,0 +1,152 @@
+"""From a file or a `Document` to chunks with point ids, or to the reason why not. Runs in the reader threads.
+
+It knows what the catalog holds of each document, to leave out what is unchanged, but writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qwen3_rag.catalog import Catalog, ChunkRecord, DocumentRecord, DocumentState
+from qwen3_rag.chunking import Chunker
+from qwen3_rag.errors import CatalogError, Qwen3RagError, StoreError
+from qwen3_rag.ingestion.report import Action, Outcome
+from qwen3_rag.settings import SourceSettings
+from qwen3_rag.sources import SourceFile, hash_file, read
+from qwen3_rag.store.language import detect
+from qwen3_rag.store.points import assign_point_ids, content_hash, payload
+from qwen3_rag.types import Chunk, Document
+
+logger = logging.getLogger(__name__)
+
+PREPARATION_VERSION = "1"
+"""Part of the settings hash: raise it when readers or payloads change so that documents are prepared anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document ready to be embedded. `fresh` are the indices of the chunks whose points do not exist yet."""
+
+    document: Document
+    record: DocumentRecord
+    chunks: tuple[Chunk, ...]
+    chunk_records: tuple[ChunkRecord, ...]
+    fresh: tuple[int, ...]
+    known: bool
+
+    @property
+    def fresh_chunks(self) -> list[Chunk]:
+        """The chunks to embed."""
+        return [self.chunks[index] for index in self.fresh]
+
+
+class Preparer:
+    """Prepares documents of one run.
+
+    Args:
+        force: prepare also what is unchanged, every chunk fresh.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        collection: str,
+        chunker: Chunker,
+        sources: SourceSettings,
+        *,
+        language: str | None,
+        states: Mapping[str, DocumentState],
+        force: bool,
+    ) -> None:
+        self._catalog = catalog
+        self._collection = collection
+        self._chunker = chunker
+        self._sources = sources
+        self._language = language
+        self._states = states
+        self._force = force
+        self._settings_hash = _digest([PREPARATION_VERSION, chunker.fingerprint, language])
+
+    def __call__(self, item: SourceFile | Document) -> Prepared | Outcome:
+        """Prepare one document, or say why it goes no further. Never raises for a fault of the document."""
+        document_id = item.id if isinstance(item, Document) else item.document_id
+        stage = "read"
+        try:
+            digest = document_hash(item) if isinstance(item, Document) else hash_file(item.path)
+            if self._unchanged(document_id, digest):
+                return Outcome(document_id, Action.UNCHANGED)
+            document = item if isinstance(item, Document) else read(item, self._sources)
+            stage = "chunk"
+            return self._prepared(document, digest, root=None if isinstance(item, Document) else item.root)
+        except (CatalogError, StoreError):
+            raise
+        except Qwen3RagError as error:
+            return Outcome(document_id, Action.FAILED, stage=stage, reason=str(error))
+        except Exception as error:
+            logger.warning("%s could not be prepared", document_id, exc_info=True)
+            return Outcome(document_id, Action.FAILED, stage=stage, reason=f"{type(error).__name__}: {error}")
+
+    def _unchanged(self, document_id: str, digest: str) -> bool:
+        state = self._states.get(document_id)
+        return not self._force and state is not None and (state.content_hash, state.settings_hash) == (digest, self._settings_hash)
+
+    def _prepared(self, document: Document, digest: str, root: object) -> Prepared | Outcome:
+        language = document.language or self._language or detect(document.text)
+        chunks = tuple(replace(chunk, language=language) for chunk in self._chunker.chunk(document))
+        if not chunks:
+            return Outcome(document.id, Action.SKIPPED, stage="chunk", reason="there is no text in it")
+        records = tuple(_chunk_record(chunk, point, document) for chunk, point in zip(chunks, assign_point_ids(chunks), strict=True))
+        known = document.id in self._states
+        existing = set() if self._force or not known else self._catalog.current_point_ids(self._collection, document.id)
+        return Prepared(
+            document=document,
+            record=self._record(document, digest, language, root, payload(chunks[0], document)["metadata"]),
+            chunks=chunks,
+            chunk_records=records,
+            fresh=tuple(index for index, record in enumerate(records) if record.point_id not in existing),
+            known=known,
+        )
+
+    def _record(self, document: Document, digest: str, language: str, root: object, metadata: dict[str, Any]) -> DocumentRecord:
+        return DocumentRecord(
+            document_id=document.id,
+            source=document.source,
+            root=str(root) if root else None,
+            title=document.title,
+            content_hash=digest,
+            settings_hash=self._settings_hash,
+            language=language,
+            tenant=document.tenant,
+            metadata=metadata,
+            size=len(document.text),
+        )
+
+
+def document_hash(document: Document) -> str:
+    """SHA-256 over everything of a `Document` that reaches the store."""
+    headings = [[item.text, item.level, item.start] for item in document.headings]
+    identity = [document.text, document.title, dict(document.metadata), document.source, document.content_hash, headings]
+    analysis = [document.syntax, document.code, document.language, document.tenant]
+    return _digest([identity, analysis])
+
+
+def _chunk_record(chunk: Chunk, point_id: str, document: Document) -> ChunkRecord:
+    return ChunkRecord(
+        ordinal=chunk.ordinal,
+        point_id=point_id,
+        content_hash=content_hash(chunk),
+        start=chunk.start,
+        end=chunk.end,
+        tokens=chunk.tokens,
+        headings=chunk.headings,
+        payload_hash=_digest(payload(chunk, document)),
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,26 @@
+"""Mends what a crash left between two steps of the write order. Safe to repeat, and to be interrupted itself."""
+
+from __future__ import annotations
+
+import logging
+
+from qdrant_client import QdrantClient
+
+from qwen3_rag.catalog import Catalog
+from qwen3_rag.ingestion.tidy import tidy
+
+logger = logging.getLogger(__name__)
+
+
+def repair(catalog: Catalog, client: QdrantClient, collection: str) -> int:
+    """Finish or undo every unfinished document of `collection`; returns how many there were.
+
+    A version that was never made current is undone: its own points are deleted, the old version was served all along. A version that
+    was made current is finished: points and rows of older versions go. A deletion is finished.
+    """
+    items = catalog.unfinished(collection)
+    for item in items:
+        logger.warning("finishing %s, which an earlier run left %s", item.document_id, item.status)
+    tidy(client, collection, items)
+    catalog.settle(items)
+    return len(items)

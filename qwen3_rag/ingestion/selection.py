@@ -1,0 +1,108 @@
+"""Turns what the caller gave (`docs/`, several paths, `Document` objects) into the items of a run and what has to be deleted.
+
+Everything that can be refused is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from qwen3_rag.catalog import DocumentState
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.ingestion.report import Action, Outcome
+from qwen3_rag.ingestion.sync import below, check_deletions, disappeared
+from qwen3_rag.settings import SourceSettings
+from qwen3_rag.sources import Skipped, SourceFile, discover
+from qwen3_rag.types import Document
+
+Sources = str | Path | Document | Iterable[str | Path | Document]
+"""What can be ingested: a file, a folder, several of them, or documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The items of a run in order, how many there are (None: not known before the end), ids to delete, and files left out.
+
+    `folders` were listed, and `present` are the ids of all that was seen in them.
+    """
+
+    items: Iterable[SourceFile | Document]
+    total: int | None
+    deletions: tuple[str, ...] = ()
+    skipped: tuple[Outcome, ...] = ()
+    folders: tuple[Path, ...] = ()
+    present: frozenset[str] = frozenset()
+
+
+def select(sources: Sources, states: Mapping[str, DocumentState], settings: SourceSettings, max_delete_share: float) -> Selection:
+    """Find out what a run is about.
+
+    Raises:
+        SourceUnavailableError: a path does not exist.
+        MassDeletionError: a folder lost suspiciously many documents.
+        ConfigurationError: paths and documents are mixed, or something else was given.
+    """
+    if isinstance(sources, (str, Path)):
+        return _select_paths([Path(sources)], states, settings, max_delete_share)
+    if isinstance(sources, Document):
+        sources = [sources]
+    given = iter(sources)
+    first = next(given, None)
+    if first is None:
+        return Selection((), 0)
+    everything = chain([first], given)
+    if isinstance(first, Document):
+        return Selection(_documents(everything), len(sources) if isinstance(sources, (list, tuple)) else None)
+    return _select_paths([_path(item) for item in everything], states, settings, max_delete_share)
+
+
+def _select_paths(paths: list[Path], states: Mapping[str, DocumentState], settings: SourceSettings, max_delete_share: float) -> Selection:
+    listed = list(discover(paths, settings))
+    files = {item.document_id: item for item in listed if isinstance(item, SourceFile)}
+    skipped = [item for item in listed if isinstance(item, Skipped)]
+    present = frozenset(files) | {item.document_id for item in skipped if not _is_empty(item)}
+    folders = tuple(path.expanduser().resolve() for path in paths if path.expanduser().is_dir())
+    unlisted = [item.path for item in skipped if item.is_folder]
+    deletions: set[str] = set()
+    for folder in folders:
+        deletions.update(_gone(folder, present, unlisted, states, max_delete_share))
+    outcomes = tuple(_skip(item, known=item.document_id in states and item.document_id not in deletions) for item in skipped)
+    return Selection(tuple(files.values()), len(files), tuple(sorted(deletions)), outcomes, folders, present)
+
+
+def _gone(
+    folder: Path, present: Collection[str], unlisted: list[Path], states: Mapping[str, DocumentState], max_delete_share: float
+) -> list[str]:
+    known = [key for key, state in states.items() if state.root is not None]
+    gone = disappeared(known, folder, present, unlisted)
+    check_deletions(folder, gone, len(below(known, folder)), len(below(present, folder)), max_delete_share)
+    return gone
+
+
+def _is_empty(item: Skipped) -> bool:
+    """Whether a file was emptied, rather than being unreadable just now: then its former text must not be found any more."""
+    try:
+        return not item.is_folder and item.path.stat().st_size == 0
+    except OSError:
+        return False
+
+
+def _skip(item: Skipped, *, known: bool) -> Outcome:
+    reason = f"{item.reason}; the version ingested before stays" if known else item.reason
+    return Outcome(item.document_id, Action.SKIPPED, stage="read", reason=reason)
+
+
+def _documents(items: Iterable[str | Path | Document]) -> Iterator[Document]:
+    for item in items:
+        if not isinstance(item, Document):
+            raise ConfigurationError(f"Documents and paths cannot be mixed in one call: {item!r}. Ingest them in two calls.")
+        yield item
+
+
+def _path(item: str | Path | Document) -> Path:
+    if isinstance(item, (str, Path)):
+        return Path(item)
+    raise ConfigurationError(f"A path or a Document was expected, not {item!r}.")

@@ -1,0 +1,317 @@
+"""`KnowledgeBase`: the one object most users need. It opens the rooms, hands them to each other and closes them; the work is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from qdrant_client import QdrantClient, models
+
+from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord, RunRecord
+from qwen3_rag.errors import ConfigurationError, WriterBusyError
+from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, repair
+from qwen3_rag.models.base import EmbedderLike, RerankerLike
+from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
+from qwen3_rag.retrieval import Retriever
+from qwen3_rag.settings import Settings
+from qwen3_rag.store import open_client
+from qwen3_rag.store.schema import check_space, ensure_collection
+from qwen3_rag.types import Fusion, Hits, Mode
+
+Option = TypeVar("Option", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a knowledge base holds. `chunks` is the catalog's count, `points` the store's; they agree when nothing is amiss."""
+
+    collection: str
+    documents: int
+    chunks: int
+    points: int
+    failures: int
+    embedder: str
+    dim: int | None
+    reranker: str | None
+    fingerprint: str | None
+    languages: Mapping[str, int]
+    store: str
+    catalog: str
+    last_run: RunRecord | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        run = self.last_run
+        return {
+            "collection": self.collection,
+            "documents": self.documents,
+            "chunks": self.chunks,
+            "points": self.points,
+            "failures": self.failures,
+            "embedder": self.embedder,
+            "dim": self.dim,
+            "reranker": self.reranker,
+            "fingerprint": self.fingerprint,
+            "languages": dict(self.languages),
+            "store": self.store,
+            "catalog": self.catalog,
+            "last_run": None if run is None else {"started": run.started_at.isoformat(), "status": run.status, "counts": dict(run.counts)},
+        }
+
+
+class KnowledgeBase:
+    """Documents in, the right passages out.
+
+    Example:
+        >>> with KnowledgeBase.open("kb", embedder="nano") as kb:  # doctest: +SKIP
+        ...     kb.ingest("docs/")
+        ...     hits = kb.search("how are keys rotated?", top_k=5)
+
+    An instance may be used from several threads; one ingest or deletion runs at a time.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, client: QdrantClient, binding: ModelBinding, resources: ExitStack) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._client = client
+        self._binding = binding
+        self._resources = resources
+        self._write_lock = threading.Lock()
+        self._retriever = Retriever(
+            client,
+            settings.collection,
+            binding.embedder,
+            binding.reranker,
+            settings.retrieval,
+            languages=lambda: tuple(catalog.languages(settings.collection)),
+            instruction=settings.instruction,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        embedder: EmbedderLike | str | None = None,
+        reranker: RerankerLike | str | None = None,
+        client: QdrantClient | None = None,
+    ) -> Self:
+        """Open the knowledge base in the folder `path`, which is made if it is not there.
+
+        Args:
+            path: the folder; None takes it from `settings`.
+            settings: anything beyond the defaults; None reads the environment and `qwen3-rag.toml`.
+            embedder: an object or a model name. Only needed when the knowledge base is new; it remembers.
+            reranker: an object, a model name, or `"off"`.
+            client: a Qdrant client of your own instead of the one that the settings describe; it is not closed with the knowledge base.
+
+        Raises:
+            EmbeddingSpaceError: it was made with another embedder or dim.
+            StoreLockedError: another process has it open.
+            CatalogVersionError: its database needs `qwen3-rag db upgrade`.
+        """
+        settings = settings or Settings.load()
+        if path is not None:
+            settings = settings.model_copy(update={"kb": Path(path)})
+        choice = ModelChoice(
+            embedder=embedder if embedder is not None else settings.embedder,
+            reranker=reranker if reranker is not None else settings.reranker,
+            dim=settings.dim,
+            dtype=settings.dtype,
+            device=settings.device,
+        )
+        with ExitStack() as resources:
+            if client is None:
+                client = open_client(settings.store)
+                resources.callback(client.close)
+            catalog = resources.enter_context(Catalog.open(settings.catalog))
+            remembered = _remembered(catalog.get_collection(settings.collection))
+            binding = ModelBinding(choice, remembered)
+            kb = cls(settings, catalog, client, binding, resources.pop_all())
+        try:
+            kb._mend()
+        except BaseException:
+            kb.close()
+            raise
+        return kb
+
+    def ingest(self, sources: Sources, *, force: bool = False, progress: Progress | None = None) -> IngestReport:
+        """Bring documents in; what is unchanged is not touched.
+
+        A folder is kept in step: documents whose files have disappeared are deleted. `Document` objects are added, or replace the one with
+        the same id. A document that fails is recorded (`failures`) and the run goes on.
+
+        Args:
+            sources: a file, a folder, a list of them, or an iterable of `Document`.
+            force: embed everything anew, changed or not.
+            progress: where to show how it goes; None shows a bar if standard error is a terminal.
+
+        Raises:
+            SourceUnavailableError: a path does not exist. Nothing was changed.
+            MassDeletionError: a folder lost suspiciously many documents. Nothing was changed.
+            StoreError, CatalogError, ModelError: the run could not go on; what was written stays and the next run continues.
+        """
+        with self._writing():
+            ingestion = self._ingestion()
+            selection = ingestion.select(sources)
+            embedder = self._binding.embedder()
+            self._ensure_collection(embedder)
+            return ingestion.run(selection, embedder, force=force, progress=progress)
+
+    def search(
+        self,
+        query: str,
+        top_k: int | None = None,
+        *,
+        filters: Mapping[str, Any] | models.Filter | None = None,
+        instruction: str | None = None,
+        mode: Mode | str | None = None,
+        rerank: bool | None = None,
+        candidates: int | None = None,
+        fusion: Fusion | str | None = None,
+        recall_threshold: float | None = None,
+        rerank_threshold: float | None = None,
+        rerank_deadline: float | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """Find the passages that answer `query`, best first.
+
+        Args:
+            query: what to look for.
+            top_k: how many hits.
+            filters: `{"team": "payments"}`, operators such as `{"year": {"$gte": 2024}}`, `$and`/`$or`/`$not`, or a Qdrant `Filter`.
+            instruction: the task in English, for instruction-aware models.
+            mode: hybrid, dense or lexical.
+            rerank: False skips the reranker; True insists on one.
+            candidates: how many passages are recalled before reranking.
+            fusion: completed, rrf or dbsf.
+            recall_threshold: least recall score.
+            rerank_threshold: least reranker score.
+            rerank_deadline: seconds that reranking may take; what was not scored in time follows in recall order.
+            explain: fill `hits.trace`.
+
+        Returns:
+            Hits; empty when nothing was ingested yet.
+        """
+        if not self._client.collection_exists(self._settings.collection):
+            return Hits()
+        return self._retriever.search(
+            query,
+            top_k=top_k,
+            filters=filters,
+            instruction=instruction,
+            mode=_choice(Mode, mode),
+            rerank=rerank,
+            candidates=candidates,
+            fusion=_choice(Fusion, fusion),
+            recall_threshold=recall_threshold,
+            rerank_threshold=rerank_threshold,
+            rerank_deadline=rerank_deadline,
+            explain=explain,
+        )
+
+    async def asearch(self, query: str, top_k: int | None = None, **options: Any) -> Hits:
+        """`search` without blocking the event loop."""
+        return await asyncio.to_thread(self.search, query, top_k, **options)
+
+    def delete(self, document_ids: str | Iterable[str]) -> int:
+        """Delete documents by id; returns how many there were. Unknown ids are left alone."""
+        wanted = [document_ids] if isinstance(document_ids, str) else list(document_ids)
+        with self._writing():
+            return 0 if self._collection() is None else self._ingestion().delete(wanted)
+
+    def documents(self) -> Iterator[DocumentRecord]:
+        """What was ingested, by id."""
+        return self._catalog.iter_documents(self._settings.collection)
+
+    def failures(self) -> list[FailureRecord]:
+        """Documents that could not be ingested, with stage, reason and number of attempts."""
+        return self._catalog.failures(self._settings.collection)
+
+    def status(self) -> Status:
+        """What this knowledge base holds, and with which models."""
+        name = self._settings.collection
+        counts = self._catalog.counts(name)
+        record = self._collection()
+        return Status(
+            collection=name,
+            documents=counts.documents,
+            chunks=counts.chunks,
+            points=self._client.count(name, exact=True).count if self._client.collection_exists(name) else 0,
+            failures=counts.failures,
+            embedder=self._binding.embedder_name,
+            dim=record.space.dim if record else None,
+            reranker=self._binding.reranker_name,
+            fingerprint=record.space.fingerprint if record else None,
+            languages=self._catalog.languages(name),
+            store=self._settings.url or self._settings.store.path,
+            catalog=self._catalog.url,
+            last_run=self._catalog.last_run(name),
+        )
+
+    def close(self) -> None:
+        """Close store and catalog. Safe to repeat."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _collection(self) -> CollectionRecord | None:
+        return self._catalog.get_collection(self._settings.collection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One writer at a time, in this process and among all; what a crashed one left is mended first."""
+        with self._write_lock, self._catalog.writing(self._settings.collection):
+            self._repair()
+            yield
+
+    def _ensure_collection(self, embedder: EmbedderLike) -> None:
+        """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""
+        name = self._settings.collection
+        if self._collection() is None:
+            self._catalog.create_collection(name, embedder.space, reranker=self._binding.reranker_name)
+            self._binding.remember(Remembered(embedder.space, self._binding.reranker_name))
+        ensure_collection(self._client, self._settings.store, embedder.space)
+
+    def _ingestion(self) -> Ingestion:
+        settings = self._settings
+        config = IngestionConfig(settings.collection, settings.sources, settings.chunking, settings.ingestion, settings.language)
+        return Ingestion(self._catalog, self._client, config)
+
+    def _mend(self) -> None:
+        """At opening: refuse a store of another space, and repair unless somebody is writing just now."""
+        record = self._collection()
+        if record is None or not self._client.collection_exists(self._settings.collection):
+            return
+        check_space(self._client, self._settings.collection, record.space)
+        if self._catalog.unfinished(self._settings.collection):
+            with suppress(WriterBusyError), self._writing():
+                pass
+
+    def _repair(self) -> None:
+        if self._client.collection_exists(self._settings.collection):
+            repair(self._catalog, self._client, self._settings.collection)
+
+
+def _remembered(record: CollectionRecord | None) -> Remembered | None:
+    return Remembered(record.space, record.reranker) if record else None
+
+
+def _choice(kind: type[Option], value: Option | str | None) -> Option | None:
+    if value is None or isinstance(value, kind):
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigurationError(f"{kind.__name__.lower()} {value!r} is not known. Choose one of: {', '.join(kind)}.") from None

@@ -1,0 +1,161 @@
+"""Which embedder and reranker belong to a knowledge base; loads them on first use and refuses an embedder of another space.
+
+It knows names, spaces and the two protocols. It does not import torch before a model is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tokenizers import Tokenizer
+
+from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError
+from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray
+from qwen3_rag.models.registry import default_reranker_for
+from qwen3_rag.settings import DEFAULT_EMBEDDER
+from qwen3_rag.types import EmbeddingSpace
+
+OFF = "off"
+"""The reranker's name that means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What the caller asked for: objects, names or nothing; and how models are to be loaded."""
+
+    embedder: EmbedderLike | str | None = None
+    reranker: RerankerLike | str | None = None
+    dim: int | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the knowledge base was made with."""
+
+    space: EmbeddingSpace
+    reranker: str | None
+
+
+class ModelBinding:
+    """The embedder and the reranker of one knowledge base.
+
+    Raises:
+        EmbeddingSpaceError: at once where the choice contradicts what is remembered, on first use where only loading can tell.
+    """
+
+    def __init__(self, choice: ModelChoice, remembered: Remembered | None) -> None:
+        self._choice = choice
+        self._remembered = remembered
+        self._lock = threading.RLock()
+        self._embedder: EmbedderLike | None = None
+        self._reranker: RerankerLike | None = None
+        self._check_early()
+
+    @property
+    def embedder_name(self) -> str:
+        """The embedder's name, loaded or not."""
+        chosen = self._choice.embedder
+        if isinstance(chosen, str):
+            return chosen
+        if chosen is not None:
+            return chosen.model
+        return self._remembered.space.model if self._remembered else DEFAULT_EMBEDDER
+
+    @property
+    def reranker_name(self) -> str | None:
+        """The reranker's name, loaded or not; None where there is none."""
+        chosen = self._choice.reranker
+        if chosen is not None:
+            name = chosen if isinstance(chosen, str) else chosen.model
+            return None if name == OFF else name
+        return self._remembered.reranker if self._remembered else default_reranker_for(self.embedder_name)
+
+    def remember(self, remembered: Remembered) -> None:
+        """Note what the knowledge base was now made with."""
+        self._remembered = remembered
+
+    def embedder(self) -> EmbedderLike:
+        """The embedder at the knowledge base's own dim, loaded once.
+
+        Raises:
+            EmbeddingSpaceError: it does not make vectors that compare with the stored ones.
+            ModelError: it cannot be loaded.
+        """
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = self._checked(self._load_embedder())
+            return self._embedder
+
+    def reranker(self) -> RerankerLike | None:
+        """The reranker, loaded once; None where there is none."""
+        with self._lock:
+            name = self.reranker_name
+            if self._reranker is None and name is not None:
+                chosen = self._choice.reranker
+                self._reranker = chosen if chosen is not None and not isinstance(chosen, str) else self._load_reranker(name)
+            return self._reranker
+
+    def _check_early(self) -> None:
+        remembered, chosen = self._remembered, self._choice.embedder
+        if remembered is None:
+            return
+        if self._choice.dim is not None and self._choice.dim != remembered.space.dim:
+            raise EmbeddingSpaceError(_refusal(remembered.space, f"{self.embedder_name} with {self._choice.dim} dimensions"))
+        if chosen is not None and self.embedder_name != remembered.space.model:
+            self.embedder()
+
+    def _load_embedder(self) -> EmbedderLike:
+        chosen = self._choice.embedder
+        if chosen is not None and not isinstance(chosen, str):
+            return chosen
+        from qwen3_rag.models.embedder import Embedder
+
+        dim = self._remembered.space.dim if self._remembered else self._choice.dim
+        return Embedder.load(self.embedder_name, dim=dim, dtype=self._choice.dtype, device=self._choice.device)
+
+    def _load_reranker(self, name: str) -> RerankerLike:
+        from qwen3_rag.models.reranker import Reranker
+
+        return Reranker.load(name, dtype=self._choice.dtype, device=self._choice.device)
+
+    def _checked(self, embedder: EmbedderLike) -> EmbedderLike:
+        dim = self._remembered.space.dim if self._remembered else self._choice.dim
+        if dim is not None and embedder.dim != dim:
+            embedder = AtDim(embedder, dim)
+        if self._remembered and embedder.space.fingerprint != self._remembered.space.fingerprint:
+            raise EmbeddingSpaceError(_refusal(self._remembered.space, str(embedder.space)))
+        return embedder
+
+
+class AtDim:
+    """An embedder seen at another default dim."""
+
+    def __init__(self, embedder: EmbedderLike, dim: int) -> None:
+        if dim < 1:
+            raise ConfigurationError(f"An embedding dimension of {dim} is not possible. Give a positive `dim`.")
+        self._embedder = embedder
+        self.dim = dim
+        self.model: str = embedder.model
+        self.max_tokens: int = embedder.max_tokens
+        self.tokenizer: Tokenizer = embedder.tokenizer
+        self.space = replace(embedder.space, dim=dim)
+
+    def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+        """Embed queries at this dim."""
+        return self._embedder.embed_queries(texts, instruction, dim or self.dim)
+
+    def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
+        """Embed documents at this dim."""
+        return self._embedder.embed_documents(texts, dim or self.dim)
+
+
+def _refusal(stored: EmbeddingSpace, asked: str) -> str:
+    return (
+        f"This knowledge base holds vectors of {stored}, which do not compare with those of {asked}. "
+        "Leave the embedder and dim away to use what it was made with, or embed the documents anew into another knowledge base: "
+        "qwen3-rag ingest PATH --kb NEW_DIR --embedder NAME"
+    )

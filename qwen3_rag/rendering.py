@@ -1,0 +1,101 @@
+"""How hits, traces, reports and tables look on a terminal. Knows rich and the value objects, nothing of where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from qwen3_rag.ingestion.report import IngestReport
+from qwen3_rag.types import Hit, Hits, Trace
+
+STAGES = ("dense", "lexical", "fused", "rerank")
+
+
+def show_hits(console: Console, hits: Hits, *, width: int = 320) -> None:
+    """Each hit with its source, heading path, score and stage ranks; the passage cut at `width` characters."""
+    for rank, hit in enumerate(hits, start=1):
+        console.print(_hit(rank, hit, width))
+    if not hits:
+        console.print("[yellow]Nothing found.[/] Try other words, fewer filters, or [bold]--mode hybrid[/].")
+    if hits.trace:
+        show_trace(console, hits.trace)
+
+
+def show_trace(console: Console, trace: Trace) -> None:
+    """The stages of a search: time, what went in, what came out, why."""
+    table = Table(title="how it was found", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name, justify in (("stage", "left"), ("ms", "right"), ("in", "right"), ("out", "right"), ("note", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for step in trace.steps:
+        table.add_row(step.name, f"{step.seconds * 1000:.1f}", str(step.received), str(step.returned), escape(step.note))
+    console.print(table)
+    if trace.deadline_reached:
+        console.print("[yellow]The reranking deadline was reached; what was not scored in time follows in recall order.[/]")
+
+
+def show_report(console: Console, report: IngestReport) -> None:
+    """One line of what changed, one of chunks and speed, then every document that was left out and why."""
+    changes = f"[green]{report.added} added[/], {report.updated} updated, {report.unchanged} unchanged, {report.deleted} deleted"
+    console.print(f"{changes} in {report.seconds:.1f} s")
+    speed = report.tokens / report.seconds if report.seconds else 0.0
+    console.print(
+        f"[dim]{report.chunks_embedded} chunks embedded, {report.chunks_kept} kept as they were, {report.chunks_removed} removed"
+        f"{f'; {speed:,.0f} tokens/s' if report.tokens else ''}[/]"
+    )
+    for outcome in report.skipped:
+        console.print(f"[dim]skipped[/] {escape(short_path(outcome.document_id))}: {escape(outcome.reason or '')}")
+    for outcome in report.failed:
+        console.print(f"[red]failed[/]  {escape(short_path(outcome.document_id))} ({outcome.stage}): {escape(outcome.reason or '')}")
+
+
+def show_fields(console: Console, fields: Mapping[str, Any]) -> None:
+    """Names and values, one a line."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in fields.items():
+        table.add_row(f"[dim]{name.replace('_', ' ')}[/]", escape("-" if value is None else str(value)))
+    console.print(table)
+
+
+def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A plain table."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("" if value is None else str(value)) for value in row))
+    console.print(table)
+
+
+def short_path(name: str) -> str:
+    """A path below the working folder as seen from there; anything else as it is."""
+    path = Path(name)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_absolute() and path.is_relative_to(Path.cwd()) else name
+
+
+def _hit(rank: int, hit: Hit, width: int) -> RenderableType:
+    where = " › ".join([part for part in (hit.title, *hit.headings) if part])
+    passage = " ".join(hit.text.split())
+    body = Text(passage if len(passage) <= width else passage[: width - 1].rstrip() + "…")
+    lines: list[RenderableType] = [Text(where, style="bold")] if where else []
+    return Panel(
+        Group(*lines, body, Text(_stages(hit), style="dim")),
+        title=f"[bold cyan]{rank}[/] {escape(short_path(hit.source or hit.document_id))}",
+        title_align="left",
+        subtitle=f"score [bold]{hit.score:.3f}[/]",
+        subtitle_align="right",
+        border_style="dim",
+    )
+
+
+def _stages(hit: Hit) -> str:
+    parts = [f"{name} #{hit.stages[name].rank} ({hit.stages[name].score:.3f})" for name in STAGES if name in hit.stages]
+    if hit.reranked is False:
+        parts.append("not reranked in time")
+    return " · ".join(parts)

@@ -1,0 +1,213 @@
+"""The facade over the real rooms: embedded engine, SQLite, files on disk. Only the models are fakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qwen3_rag import Document, KnowledgeBase, Settings
+from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, MassDeletionError, SourceUnavailableError
+from tests.fakes import HashEmbedder, OverlapReranker
+
+OTTER = "The otter sleeps on its back in the kelp and holds a paw of its neighbour."
+KETTLE = "Descale the kettle with vinegar once a month, then rinse it twice."
+LEDGER = "The ledger closes on the fifth working day; late invoices go to the next month."
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "otter.md").write_text(f"# Otters\n\n{OTTER}\n", encoding="utf-8")
+    (docs / "kettle.txt").write_text(KETTLE, encoding="utf-8")
+    (docs / "ledger.md").write_text(f"# Finance\n\n## Closing\n\n{LEDGER}\n", encoding="utf-8")
+    return docs
+
+
+@pytest.fixture
+def embedder() -> HashEmbedder:
+    return HashEmbedder()
+
+
+def test_a_folder_goes_in_and_answers_come_out(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        report = kb.ingest(folder)
+        assert (report.added, report.failed, report.skipped) == (3, [], [])
+        hit = kb.search("when does the ledger close", top_k=1)[0]
+    assert hit.document_id == (folder / "ledger.md").as_posix()
+    assert hit.headings == ("Closing",)
+    assert hit.title == "Finance"
+    assert LEDGER in hit.text
+    assert (folder / "ledger.md").read_text(encoding="utf-8")[hit.start : hit.end] == hit.text
+    assert {"dense", "lexical", "fused"} <= set(hit.stages)
+
+
+def test_a_second_ingest_does_nothing(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+        embedder.embedded.clear()
+        report = kb.ingest(folder)
+    assert (report.unchanged, report.added, report.updated, report.chunks_embedded) == (3, 0, 0, 0)
+    assert embedder.embedded == []
+
+
+def test_only_changed_chunks_are_embedded(tmp_path: Path, embedder: HashEmbedder):
+    path = tmp_path / "docs" / "long.md"
+    path.parent.mkdir()
+    sections = [f"# Part {number}\n\n{f'word{number} ' * 40}\n\n" for number in range(6)]
+    path.write_text("".join(sections), encoding="utf-8")
+    settings = Settings.load(kb=tmp_path / "kb", chunk_tokens=64)
+    with KnowledgeBase.open(settings=settings, embedder=embedder) as kb:
+        first = kb.ingest(path.parent)
+        embedder.embedded.clear()
+        path.write_text("".join([sections[0], "# Part one and a half\n\nsomething new\n\n", *sections[1:]]), encoding="utf-8")
+        second = kb.ingest(path.parent)
+        assert (second.updated, second.chunks_kept) == (1, first.chunks_embedded)
+        assert len(embedder.embedded) == 1
+        text = path.read_text(encoding="utf-8")
+        hits = kb.search("word5", top_k=20)
+        assert all(text[hit.start : hit.end] == hit.text for hit in hits)
+
+
+def test_vanished_files_are_deleted(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+        (folder / "otter.md").unlink()
+        assert kb.ingest(folder).deleted == 1
+        assert kb.status().documents == kb.status().points == 2
+
+
+def test_an_emptied_folder_is_refused_and_nothing_is_lost(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+        for path in folder.iterdir():
+            path.unlink()
+        with pytest.raises(MassDeletionError):
+            kb.ingest(folder)
+        assert kb.status().documents == 3
+        kb_settings = Settings.load(kb=tmp_path / "kb", max_delete_share=1.0)
+    with KnowledgeBase.open(settings=kb_settings, embedder=embedder) as kb:
+        assert kb.ingest(folder).deleted == 3
+
+
+def test_documents_are_added_and_replaced_by_id(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER, metadata={"kind": "animal"}), Document(id="b", text=KETTLE)])
+        report = kb.ingest([Document(id="a", text=LEDGER, metadata={"kind": "paper"})])
+        assert (report.updated, report.deleted) == (1, 0)
+        assert {hit.document_id for hit in kb.search("ledger otter kettle")} == {"a", "b"}
+        assert [hit.text for hit in kb.search("otter", filters={"kind": "paper"})] == [LEDGER]
+
+
+def test_a_change_of_metadata_alone_embeds_nothing_and_is_found(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER, metadata={"year": 2024})])
+        embedder.embedded.clear()
+        assert kb.ingest([Document(id="a", text=OTTER, metadata={"year": 2025})]).updated == 1
+        assert embedder.embedded == []
+        assert kb.search("otter", filters={"year": 2024}) == []
+        assert kb.search("otter", filters={"year": 2025})[0].metadata == {"year": 2025}
+
+
+def test_one_id_twice_in_a_run_is_a_failure_not_a_guess(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        report = kb.ingest([Document(id="a", text=OTTER), Document(id="a", text=KETTLE)])
+        assert (report.added, len(report.failed)) == (1, 1)
+        assert kb.search("otter kettle")[0].text == OTTER
+
+
+def test_it_remembers_its_models(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+    with KnowledgeBase.open(tmp_path / "kb") as kb:
+        assert (kb.status().embedder, kb.status().dim) == ("hash", 64)
+        assert kb.search("otter", mode="lexical")[0].document_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("other", "settings"),
+    [(HashEmbedder(revision="2"), {}), (HashEmbedder(), {"dim": 32})],
+    ids=["other weights", "other dim"],
+)
+def test_another_embedding_space_is_refused(tmp_path: Path, embedder: HashEmbedder, other: HashEmbedder, settings: dict[str, int]):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+    with pytest.raises(EmbeddingSpaceError, match="qwen3-rag ingest"):
+        KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", **settings), embedder=other).ingest([Document(id="b", text=KETTLE)])
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        assert kb.status().documents == 1
+
+
+def test_dim_is_a_setting(tmp_path: Path, embedder: HashEmbedder):
+    settings = Settings.load(kb=tmp_path / "kb", dim=32)
+    with KnowledgeBase.open(settings=settings, embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+        assert kb.status().dim == 32
+        assert kb.search("otter", mode="dense")[0].document_id == "a"
+
+
+def test_the_reranker_decides(tmp_path: Path, embedder: HashEmbedder):
+    reranker = OverlapReranker()
+    documents = [Document(id="a", text=OTTER), Document(id="b", text=KETTLE), Document(id="c", text=LEDGER)]
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder, reranker=reranker) as kb:
+        kb.ingest(documents)
+        hits = kb.search("rinse it twice kelp", top_k=3)
+        assert hits[0].stages["rerank"].rank == 1
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        reranker.scored.clear()
+        assert all(hit.reranked is None for hit in kb.search("rinse", rerank=False))
+        assert reranker.scored == []
+
+
+def test_deleting_by_id(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER), Document(id="b", text=KETTLE)])
+        assert kb.delete(["a", "unknown"]) == 1
+        state = kb.status()
+        assert (state.documents, state.chunks, state.points) == (1, 1, 1)
+
+
+def test_an_empty_knowledge_base_answers_with_nothing(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        assert kb.search("anything") == []
+        assert kb.status().documents == 0
+        assert kb.delete("a") == 0
+
+
+def test_what_cannot_be_found_changes_nothing(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        with pytest.raises(SourceUnavailableError, match="nowhere"):
+            kb.ingest(tmp_path / "nowhere")
+        with pytest.raises(ConfigurationError, match="mixed"):
+            kb.ingest([Document(id="a", text=OTTER), tmp_path])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("options", [{"mode": "psychic"}, {"fusion": "cold"}, {"top_k": 0}, {"rerank": True}], ids=str)
+def test_a_search_that_cannot_be_done_says_so(tmp_path: Path, embedder: HashEmbedder, options: dict[str, object]):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+        with pytest.raises(ConfigurationError):
+            kb.search("otter", **options)  # type: ignore[arg-type]
+
+
+def test_a_bad_file_fails_alone(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    (folder / "broken.json").write_text('{"half": ', encoding="utf-8")
+    (folder / "empty.md").write_bytes(b"")
+    (folder / "picture.md").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        report = kb.ingest(folder)
+        assert report.added == 3
+        assert {Path(item.document_id).name for item in [*report.failed, *report.skipped]} == {"broken.json", "empty.md", "picture.md"}
+        assert all(item.reason for item in [*report.failed, *report.skipped])
+        again = kb.ingest(folder)
+        assert [failure.attempts for failure in kb.failures()] == [2] * len(again.failed)
+        (folder / "broken.json").write_text('{"whole": "teapot"}', encoding="utf-8")
+        assert kb.ingest(folder).added == 1
+        assert [Path(failure.document_id).name for failure in kb.failures() if failure.document_id.endswith("broken.json")] == []
+
+
+async def test_searching_does_not_block_the_loop(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+        assert (await kb.asearch("otter", top_k=1, explain=True)).trace is not None

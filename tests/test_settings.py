@@ -1,0 +1,62 @@
+"""One word for a setting, wherever it is given; arguments win over the environment, the environment over TOML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.settings import Quantization, Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_need_no_server():
+    settings = Settings.load()
+    assert settings.store.url is None
+    assert settings.store.path == str(Path("kb/store"))
+    assert settings.catalog.url.startswith("sqlite:///")
+    assert settings.rerank_deadline is None
+
+
+def test_environment_then_arguments(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("QWEN3_RAG_TOP_K", "7")
+    monkeypatch.setenv("QWEN3_RAG_QUANTIZATION", "binary")
+    assert Settings.load().top_k == 7
+    assert Settings.load(top_k=3).top_k == 3
+    assert Settings.load().store.quantization is Quantization.BINARY
+
+
+def test_toml_is_the_last_resort(monkeypatch: pytest.MonkeyPatch):
+    Path("qwen3-rag.toml").write_text('embedder = "nano"\ntop_k = 4\n', encoding="utf-8")
+    monkeypatch.setenv("QWEN3_RAG_TOP_K", "7")
+    settings = Settings.load()
+    assert (settings.embedder, settings.top_k) == ("nano", 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"colour": "blue"}, "colour"),
+        ({"dense_weight": 2}, "dense_weight"),
+        ({"quantization": "int3"}, "quantization"),
+    ],
+)
+def test_a_wrong_setting_is_named(values: dict[str, object], said: str):
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.load(**values)
+
+
+def test_two_settings_make_it_a_cluster():
+    settings = Settings.load(url="http://localhost:6333", database_url="postgresql://localhost/rag")
+    assert settings.store.url == "http://localhost:6333"
+    assert settings.catalog.url == "postgresql://localhost/rag"
+
+
+def test_the_api_key_is_not_printed():
+    assert "hunter2" not in repr(Settings.load(api_key="hunter2").store)
