@@ -65,7 +65,7 @@ def check_kind(name: str, kind: ModelKind) -> None:
     model = next((model for model in _OFFICIAL if model.name == name), None)
     if model and model.kind is not kind:
         other = name.replace("Embedding", "Reranker") if kind is ModelKind.RERANKER else name.replace("Reranker", "Embedding")
-        raise ConfigurationError(f"{name!r} is a Qwen3 {model.kind}, not a {kind}. The {kind} of that size is {other!r}.")
+        raise ConfigurationError(f"{name!r} is a Qwen3 {model.kind} and cannot be used as {kind}. The {kind} of that size is {other!r}.")
 
 
 def _nano() -> KnownModel | None:
