@@ -1,0 +1,110 @@
+"""PDF, Word, PowerPoint and Excel files through markitdown, which the extra `documents` installs. Nothing else is asked of it.
+
+Its converters are called one by one: the format is known already, and its own detection loads a neural network.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from typing import Any
+from xml.etree import ElementTree
+
+from qwen3_rag.errors import MissingExtraError, SourceError
+from qwen3_rag.sources.formats import Format
+from qwen3_rag.sources.readers.base import Content, RawFile, clean, one_line
+from qwen3_rag.sources.readers.markdown import markdown_content
+
+_TITLE = "{http://purl.org/dc/elements/1.1/}title"
+_TEMPLATE_TITLES = frozenset({"", "powerpoint presentation", "word document", "untitled", "document", "presentation"})
+_EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
+_EMPTY_CELL = re.compile(r"(?<=\| )(?:NaN|Unnamed: \d+)(?= \|)")
+_WHOLE_NUMBER = re.compile(r"(?<=\| )(-?\d+)\.0(?= \|)")
+"""A whole number in a column with empty cells comes out as 2024.0, which a search for 2024 would miss."""
+_SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
+_MOST_UNPACKED = 1 << 30
+_PASSWORD_ERRORS = frozenset({"PDFPasswordIncorrect", "PDFEncryptionError", "FileNotDecryptedError"})
+
+
+def read_pdf(raw: RawFile) -> Content:
+    """The text of a PDF. It has no headings: what looks like Markdown in it is chance.
+
+    Raises:
+        SourceError: it needs a password, is damaged, or holds pictures of text only.
+        MissingExtraError: markitdown is not installed.
+    """
+    if not raw.data.rstrip(b"\x00\r\n\t ").endswith(b"%%EOF") and b"startxref" not in raw.data[-4096:]:
+        raise raw.error("is a damaged or incomplete PDF: it has no end. Get it again")
+    text = clean(_convert(raw)).replace("\x0c", "\n\n")
+    if not text.strip():
+        raise raw.error("is a PDF without text, perhaps scanned pages. Run OCR over it (for example: ocrmypdf in.pdf out.pdf)")
+    return Content(text)
+
+
+def read_office(raw: RawFile) -> Content:
+    """A Word, PowerPoint or Excel file as Markdown, titled by its properties or its first heading.
+
+    Raises:
+        SourceError: it is damaged, or unpacks to more than 1 GiB.
+        MissingExtraError: markitdown is not installed.
+    """
+    title = _open(raw)
+    text = _EMBEDDED_IMAGE.sub("", clean(_convert(raw)))
+    if raw.format is Format.XLSX:
+        text = _WHOLE_NUMBER.sub(r"\1", _EMPTY_CELL.sub("", text))
+    elif raw.format is Format.PPTX:
+        text = _SLIDE.sub("", text)
+    return markdown_content(text.strip("\n"), {}, title)
+
+
+def _open(raw: RawFile) -> str | None:
+    """Check the archive and take the title from its properties."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw.data)) as archive:
+            if sum(item.file_size for item in archive.infolist()) > _MOST_UNPACKED:
+                raise raw.error("unpacks to more than 1 GiB and was not opened. Split it, or leave it out")
+            properties = archive.read("docProps/core.xml") if "docProps/core.xml" in archive.namelist() else b""
+        title = ElementTree.fromstring(properties).findtext(_TITLE) if properties else None
+    except (zipfile.BadZipFile, ElementTree.ParseError, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise raw.error(f"is a damaged {raw.format.value.upper()} file: {error}. Open it in its program and save it again") from error
+    title = one_line(clean(title or ""))
+    return None if title.lower() in _TEMPLATE_TITLES else title
+
+
+def _convert(raw: RawFile) -> str:
+    converter, stream_info, missing = _converter(raw.format)
+    try:
+        result = converter.convert(io.BytesIO(raw.data), stream_info)
+    except missing as error:
+        raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
+    except SourceError:
+        raise
+    except Exception as error:  # parsers of damaged files raise anything
+        raise raw.error(_reason(raw.format, error)) from error
+    return str(result.markdown)
+
+
+def _converter(format_: Format) -> tuple[Any, Any, type[Exception]]:
+    try:
+        from markitdown import MissingDependencyException, StreamInfo, converters  # an extra, and slow to import
+    except ImportError as error:
+        raise MissingExtraError(f"Reading {format_.value.upper()} files", "documents") from error
+    classes: dict[Format, Any] = {
+        Format.PDF: converters.PdfConverter,
+        Format.DOCX: converters.DocxConverter,
+        Format.PPTX: converters.PptxConverter,
+        Format.XLSX: converters.XlsxConverter,
+    }
+    return classes[format_](), StreamInfo(extension=f".{format_.value}"), MissingDependencyException
+
+
+def _reason(format_: Format, error: BaseException) -> str:
+    seen: list[object] = [error, *error.args]
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+        seen += [error, *error.args]
+    if any(type(item).__name__ in _PASSWORD_ERRORS for item in seen):
+        return "is encrypted and needs a password. Save it without one, or leave it out"
+    said = next((str(item) for item in reversed(seen) if str(item)), type(error).__name__)
+    return f"is a {format_.value.upper()} file that cannot be read: {one_line(said)[:200]}. Open it in its program and save it again"
