@@ -1,0 +1,123 @@
+"""The one way to a Qdrant client: a server, the embedded engine or memory, as the settings say.
+
+All three come as a real `qdrant_client.QdrantClient`, so whatever is written for qdrant-client works with each. Knows no schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc  # type: ignore[import-untyped]
+import stamina
+from qdrant_client import QdrantClient
+from qdrant_client.client_base import QdrantBase
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from qwen3_rag.errors import StoreError, StoreUnavailableError
+from qwen3_rag.settings import StoreSettings
+from qwen3_rag.store.edge.client import EdgeClient, as_qdrant_client
+
+MEMORY = ":memory:"
+
+_ATTEMPTS = 4
+_FIRST_WAIT_SECONDS = 0.1
+_TRANSIENT_STATUS = frozenset({429, 502, 503, 504})
+_TRANSIENT_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_RETRIED = (
+    *("get_collections", "get_collection", "collection_exists", "get_aliases", "get_collection_aliases", "update_collection"),
+    *("create_payload_index", "delete_payload_index", "upsert", "delete", "set_payload", "overwrite_payload", "delete_payload"),
+    *("clear_payload", "update_vectors", "delete_vectors", "batch_update_points", "retrieve", "scroll", "count", "facet"),
+    *("query_points", "query_batch_points", "query_points_groups", "search_matrix_pairs", "search_matrix_offsets"),
+)
+"""What can be repeated without changing its meaning."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def open_client(settings: StoreSettings) -> QdrantClient:
+    """A client for the server at `settings.url`, else for the folder `settings.path`, or for memory when that is `":memory:"`.
+
+    With a folder, the backend is `EdgeClient`: one process at a time has it, and closing the client gives it back. Requests to a
+    server are repeated a few times while it cannot be reached or is overloaded.
+
+    Raises:
+        StoreUnavailableError: the server cannot be reached.
+        StoreLockedError: another process has the folder.
+        StoreError: the server refuses the client, or the folder cannot be used.
+    """
+    if settings.url:
+        return _open_server(settings, settings.url)
+    if settings.path == MEMORY:
+        return QdrantClient(location=MEMORY)
+    edge = EdgeClient(settings.path)
+    try:
+        return as_qdrant_client(edge)
+    finally:
+        edge.close()  # the client has its own hold on the store
+
+
+def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
+    client = QdrantClient(
+        url=url,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        prefer_grpc=settings.prefer_grpc,
+        timeout=math.ceil(settings.timeout),
+        check_compatibility=False,
+    )
+    _retry(client._client, url)
+    try:
+        client.get_collections()
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _retry(backend: QdrantBase, url: str) -> None:
+    for name in _RETRIED:
+        setattr(backend, name, _retried(getattr(backend, name), url))
+
+
+def _retried(function: _Function, url: str) -> _Function:
+    patient = stamina.retry(on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT_SECONDS, timeout=None)(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return patient(*args, **kwargs)
+        except (ResponseHandlingException, UnexpectedResponse, grpc.RpcError) as error:
+            if _is_refusal(error):
+                raise StoreError(
+                    f"The Qdrant server at {url} refuses this client ({_reason(error)}). Set `api_key` (QWEN3_RAG_API_KEY)."
+                ) from error
+            if not _is_transient(error):
+                raise
+            raise StoreUnavailableError(
+                f"The Qdrant server at {url} cannot be reached ({_reason(error)}). Check that it runs: curl {url}/readyz. "
+                "Without a server, unset `url` (QWEN3_RAG_URL) to use the embedded engine."
+            ) from error
+
+    return call  # type: ignore[return-value]
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in _TRANSIENT_STATUS
+    if isinstance(error, grpc.RpcError):
+        return error.code() in _TRANSIENT_CODES
+    return isinstance(error, ResponseHandlingException)
+
+
+def _is_refusal(error: Exception) -> bool:
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in (401, 403)
+    return isinstance(error, grpc.RpcError) and error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, grpc.RpcError):
+        return str(error.details())
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
