@@ -7,14 +7,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord, RunRecord
-from qwen3_rag.errors import ConfigurationError, WriterBusyError
+from qwen3_rag.errors import WriterBusyError
 from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, repair
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
@@ -23,8 +22,6 @@ from qwen3_rag.settings import Settings
 from qwen3_rag.store import open_client
 from qwen3_rag.store.schema import check_space, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
-
-Option = TypeVar("Option", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +204,10 @@ class KnowledgeBase:
             top_k=top_k,
             filters=filters,
             instruction=instruction,
-            mode=_choice(Mode, mode),
+            mode=mode,
             rerank=rerank,
             candidates=candidates,
-            fusion=_choice(Fusion, fusion),
+            fusion=fusion,
             recall_threshold=recall_threshold,
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
@@ -306,12 +303,3 @@ class KnowledgeBase:
 
 def _remembered(record: CollectionRecord | None) -> Remembered | None:
     return Remembered(record.space, record.reranker) if record else None
-
-
-def _choice(kind: type[Option], value: Option | str | None) -> Option | None:
-    if value is None or isinstance(value, kind):
-        return value
-    try:
-        return kind(value)
-    except ValueError:
-        raise ConfigurationError(f"{kind.__name__.lower()} {value!r} is not known. Choose one of: {', '.join(kind)}.") from None

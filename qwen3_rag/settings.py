@@ -23,6 +23,8 @@ DEFAULT_EMBEDDER = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
 NANO = "nano"
 TOML_FILE = "qwen3-rag.toml"
+MEMORY = ":memory:"
+"""As the folder of a knowledge base: nothing is kept. For tests."""
 
 
 class Quantization(StrEnum):
@@ -171,7 +173,7 @@ class Settings(BaseSettings):
     def store(self) -> StoreSettings:
         """The part that `store/` takes."""
         return StoreSettings(
-            path=str(self.kb / "store"),
+            path=MEMORY if str(self.kb) == MEMORY else str(self.kb / "store"),
             url=self.url,
             api_key=self.api_key,
             prefer_grpc=self.prefer_grpc,
@@ -184,7 +186,8 @@ class Settings(BaseSettings):
     @property
     def catalog(self) -> CatalogSettings:
         """The part that `catalog/` takes."""
-        return CatalogSettings(self.database_url or f"sqlite:///{(self.kb / 'catalog.db').resolve()}")
+        file = "" if str(self.kb) == MEMORY else f"/{(self.kb / 'catalog.db').resolve()}"
+        return CatalogSettings(self.database_url or f"sqlite://{file}")
 
     @property
     def chunking(self) -> ChunkingSettings:

@@ -60,3 +60,9 @@ def test_two_settings_make_it_a_cluster():
 
 def test_the_api_key_is_not_printed():
     assert "hunter2" not in repr(Settings.load(api_key="hunter2").store)
+
+
+def test_nothing_is_written_for_a_knowledge_base_in_memory():
+    settings = Settings.load(kb=":memory:")
+    assert settings.store.path == ":memory:"
+    assert settings.catalog.url == "sqlite://"

@@ -1,0 +1,148 @@
+"""Verbs, exit codes and JSON, as a script sees them. The model is the real nano."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from qwen3_rag import cli
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in an empty working folder, with errors turned into exit codes as `main` does."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A knowledge base of three small files, made by the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    docs = folder / "docs"
+    docs.mkdir()
+    (docs / "keys.md").write_text(
+        "---\nteam: platform\n---\n# Keys\n\n## Rotation\n\nSigning keys are rotated every ninety days.\n", encoding="utf-8"
+    )
+    (docs / "tea.txt").write_text("Tea is made with water just off the boil.\n", encoding="utf-8")
+    (docs / "void.txt").write_bytes(b"")
+    result = CliRunner().invoke(cli.app, ["ingest", str(docs), "--kb", str(folder / "kb"), "--embedder", "nano", "--json"])
+    assert result.exit_code == 0, result.output
+    assert (json.loads(result.stdout)["added"], json.loads(result.stdout)["skipped"]) == (2, 1)
+    return folder / "kb"
+
+
+def test_search_prints_hits(run: Run, kb: Path):
+    result = run("search", "how often do we change the keys", "--kb", kb, "--explain")
+    assert result.exit_code == 0
+    assert "keys.md" in result.stdout
+    assert "Rotation" in result.stdout
+    assert "recall" in result.stdout
+
+
+def test_search_prints_json(run: Run, kb: Path):
+    hits = json.loads(run("search", "signing keys", "--kb", kb, "--top-k", 1, "--json").stdout)
+    assert len(hits) == 1
+    fields = {"document_id", "ordinal", "text", "start", "end", "headings", "source", "metadata", "score", "stages"}
+    assert fields <= set(hits[0])
+    assert hits[0]["headings"] == ["Rotation"]
+
+
+@pytest.mark.parametrize(("team", "found"), [("platform", 1), ("kitchen", 0)])
+def test_search_filters(run: Run, kb: Path, team: str, found: int):
+    assert len(json.loads(run("search", "keys", "--kb", kb, "--filter", f"team={team}", "--json").stdout)) == found
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_search_modes(run: Run, kb: Path, mode: str):
+    hits = json.loads(run("search", "water for tea", "--kb", kb, "--mode", mode, "--json").stdout)
+    assert hits[0]["document_id"].endswith("tea.txt")
+
+
+def test_status(run: Run, kb: Path):
+    state = json.loads(run("status", "--kb", kb, "--json").stdout)
+    assert (state["documents"], state["chunks"], state["points"], state["failures"]) == (2, 2, 2, 0)
+    assert state["embedder"] == "nano"
+    assert state["dim"] >= 32
+    assert "nano" in run("status", "--kb", kb).stdout
+
+
+def test_documents_and_failures(run: Run, kb: Path):
+    rows = json.loads(run("documents", "--kb", kb, "--json").stdout)
+    assert [Path(row["document_id"]).name for row in rows] == ["keys.md", "tea.txt"]
+    assert json.loads(run("failures", "--kb", kb, "--json").stdout) == []
+    assert "keys.md" in run("documents", "--kb", kb).stdout
+
+
+def test_models(run: Run):
+    names = [row["name"] for row in json.loads(run("models", "--json").stdout)]
+    assert "nano" in names
+    assert "Qwen/Qwen3-Embedding-0.6B" in names
+
+
+def test_database_verbs(run: Run, kb: Path):
+    versions = json.loads(run("db", "current", "--kb", kb, "--json").stdout)
+    assert versions["current"] == versions["wanted"]
+    assert run("db", "upgrade", "--kb", kb).exit_code == 0
+
+
+def test_deleting(run: Run, tmp_path: Path):
+    (tmp_path / "a.txt").write_text("something to lose", encoding="utf-8")
+    assert run("ingest", "a.txt", "--embedder", "nano").exit_code == 0
+    assert json.loads(run("delete", "a.txt", "--json").stdout) == {"deleted": 1}
+    assert json.loads(run("status", "--json").stdout)["points"] == 0
+
+
+def test_failed_documents_have_their_own_exit_code(run: Run, tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "good.txt").write_text("good", encoding="utf-8")
+    (tmp_path / "docs" / "bad.ipynb").write_text('{"cells": [', encoding="utf-8")
+    result = run("ingest", "docs", "--embedder", "nano")
+    assert result.exit_code == cli.Exit.DOCUMENTS_FAILED
+    assert "bad.ipynb" in result.stdout
+    assert "bad.ipynb" in run("failures").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "anything"], "qwen3-rag ingest PATH"),
+        (["ingest", "nowhere", "--embedder", "nano"], "nowhere"),
+        (["ingest", ".", "--embedder", "nano", "--dim", "7"], "dim"),
+        (["ingest", ".", "--embedder", "no-such/model"], "nano"),
+    ],
+    ids=["no knowledge base", "no such path", "dim too small", "model out of reach"],
+)
+def test_errors_are_one_sentence_on_standard_error(arguments: list[str], said: str, tmp_path: Path):
+    (tmp_path / "a.txt").write_text("text", encoding="utf-8")
+    code = "from qwen3_rag.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == cli.Exit.ERROR
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error:")
+    assert "Traceback" not in result.stderr
+    assert said in " ".join(result.stderr.split())
+
+
+def test_wrong_usage_has_the_usual_exit_code(run: Run):
+    assert run("search", "x", "--mode", "psychic").exit_code == cli.Exit.USAGE
+    assert run("ingest").exit_code == cli.Exit.USAGE
+
+
+@pytest.mark.parametrize("verb", ["ingest", "search", "status", "documents", "delete", "failures", "models", "db"])
+def test_every_verb_has_help(run: Run, verb: str):
+    assert run(verb, "--help").exit_code == 0
+
+
+def test_help_has_examples(run: Run):
+    for verb in ("ingest", "search"):
+        assert f"Example: qwen3-rag {verb}" in run(verb, "--help").stdout
