@@ -95,7 +95,7 @@ def _utf16_order(data: bytes) -> str | None:
     data = data[: len(data) & ~1]
     even, odd = data[::2].count(0), data[1::2].count(0)
     for encoding, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
-        if low == 0 and high > 0.2 * len(data) / 2 and not _CONTROLS.search(data.decode(encoding, "ignore")):
+        if low == 0 and high > max(2, 0.5 * len(data) / 2) and not _CONTROLS.search(data.decode(encoding, "ignore")):
             return encoding
     return None
 

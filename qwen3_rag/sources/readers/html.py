@@ -26,7 +26,7 @@ _PARAGRAPHS = frozenset(
         *("ul", "ol", "dl", "table", "details", "fieldset", "form", "body"),
     }
 )
-_LINES = frozenset({"br", "li", "tr", "dt", "dd", "caption", "figcaption", "summary", "option", "legend"})
+_LINES = frozenset({"li", "tr", "dt", "dd", "caption", "figcaption", "summary", "option", "legend"})
 _CELLS = ("td", "th")
 _HEADING = re.compile(r"h[1-6]\Z")
 
@@ -67,7 +67,9 @@ def _write(root: Tag, writer: TextWriter) -> None:
         node, entering = stack.pop()
         if isinstance(node, Tag):
             if not entering:
-                writer.gap(_gap(node), after=True)
+                writer.end(_gap(node))
+            elif node.name == "br":
+                writer.gap(1)
             elif _enter(node, writer):
                 stack.append((node, False))
                 stack.extend((child, True) for child in reversed(node.contents) if isinstance(child, Tag | NavigableString))
@@ -88,8 +90,11 @@ def _enter(tag: Tag, writer: TextWriter) -> bool:
     writer.gap(_gap(tag))
     if tag.name == "li":
         writer.mark("- ")
-    elif tag.name in _CELLS and tag.find_previous_sibling(_CELLS):
-        writer.join(" | ")
+    elif tag.name in _CELLS:
+        if tag.find_previous_sibling(_CELLS):
+            writer.join(" | ")
+        else:
+            writer.mark("")
     elif tag.name == "img" and tag.get("alt"):
         writer.words(f" {tag['alt']} ")
     return True

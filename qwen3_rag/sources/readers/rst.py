@@ -80,7 +80,7 @@ class _Walker:
             gap = 2 if isinstance(node, _PARAGRAPHS) else 1 if isinstance(node, _LINES) else 0
             self._writer.gap(gap)
             self._inside(node, level + isinstance(node, nodes.section))
-            self._writer.gap(gap, after=True)
+            self._writer.end(gap)
 
     def _inside(self, node: nodes.Node, level: int) -> None:
         match node:
@@ -101,8 +101,11 @@ class _Walker:
         if isinstance(node, nodes.list_item):
             self._writer.mark("- ")
         for number, child in enumerate(node.children):
-            if number and isinstance(node, nodes.row):
-                self._writer.join(" | ")
+            if isinstance(node, nodes.row):
+                if number:
+                    self._writer.join(" | ")
+                else:
+                    self._writer.mark("")
             elif number and isinstance(node, nodes.field):
                 self._writer.join(": ")
             self.walk(child, level)

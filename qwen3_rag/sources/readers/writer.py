@@ -37,7 +37,7 @@ class TextWriter:
         self._put(text)
 
     def mark(self, sign: str) -> None:
-        """Add a bullet, which the next text follows on the same line even if it begins a paragraph."""
+        """Add a bullet, or nothing, which the next text follows without a gap even if it begins a paragraph."""
         self.verbatim(sign)
         self._marked = True
 
@@ -46,11 +46,17 @@ class TextWriter:
         self._gap = 0
         self.mark(sign)
 
-    def gap(self, lines: int, *, after: bool = False) -> None:
-        """Let the next text start after so many line ends: 1 for a new line, 2 for a new paragraph. `after` a block, marks are over."""
-        if after or not self._marked:
+    def gap(self, lines: int) -> None:
+        """Let the next text start after so many line ends: 1 for a new line, 2 for a new paragraph."""
+        if not self._marked:
             self._gap = max(self._gap, lines)
-            self._marked = False
+
+    def end(self, lines: int) -> None:
+        """End a block. After one that is a line, such as a list item, the next line follows even if a paragraph was in it."""
+        self._marked = False
+        if lines == 1:
+            self._gap = 1
+        self.gap(lines)
 
     def heading(self, text: str, level: int) -> None:
         """Add a heading as a paragraph of its own. One without text is none."""

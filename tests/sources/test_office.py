@@ -1,0 +1,138 @@
+"""PDF and office files, made here, are read through the extra; encrypted and damaged ones are errors that say so."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qwen3_rag.errors import SourceError
+from qwen3_rag.settings import SourceSettings
+from qwen3_rag.sources import SourceFile, read
+from qwen3_rag.types import Document, Syntax
+
+pytest.importorskip("markitdown", reason="the extra `documents` is not installed")
+
+W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+R = "http://schemas.openxmlformats.org"
+
+
+def load(tmp_path: Path, name: str, content: bytes) -> Document:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return read(SourceFile(path, tmp_path, len(content)), SourceSettings())
+
+
+def pdf(text: str = "Keys are rotated every ninety days.", password: str | None = None) -> bytes:
+    fpdf = pytest.importorskip("fpdf")
+    document = fpdf.FPDF()
+    document.add_page()
+    document.set_font("Helvetica", size=12)
+    if text:
+        document.multi_cell(0, text=text)
+    if password:
+        document.set_encryption(owner_password="owner", user_password=password)
+    return bytes(document.output())
+
+
+def docx(title: str | None = None) -> bytes:
+    styles = f'<w:styles xmlns:w="{W}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>'
+    body = (
+        f'<w:document xmlns:w="{W}"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Backups</w:t></w:r></w:p>'
+        "<w:p><w:r><w:t>They run at night.</w:t></w:r></w:p></w:body></w:document>"
+    )
+    core = f'<p:coreProperties xmlns:p="x" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{title}</dc:title></p:coreProperties>'
+    main = "application/vnd.openxmlformats-officedocument.wordprocessingml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{R}/package/2006/content-types"><Default Extension="rels" ContentType="application/'
+        f'vnd.openxmlformats-package.relationships+xml"/><Override PartName="/word/document.xml" '
+        f'ContentType="{main}.document.main+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{R}/package/2006/relationships"><Relationship Id="r1" Type="{R}/officeDocument/2006/'
+        'relationships/officeDocument" Target="word/document.xml"/></Relationships>',
+        "word/_rels/document.xml.rels": f'<Relationships xmlns="{R}/package/2006/relationships"><Relationship Id="r1" '
+        f'Type="{R}/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>',
+        "word/document.xml": body,
+        "word/styles.xml": styles,
+    }
+    if title:
+        parts["docProps/core.xml"] = core
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_pdf(tmp_path: Path) -> None:
+    document = load(tmp_path, "a.pdf", pdf())
+    assert document.text.strip() == "Keys are rotated every ninety days."
+    assert document.syntax is Syntax.TEXT
+    assert document.metadata["format"] == "pdf"
+
+
+def test_a_pdf_without_an_ending_is_recognised(tmp_path: Path) -> None:
+    assert "rotated" in load(tmp_path, "report", pdf()).text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda: pdf(password="secret"), "is encrypted and needs a password"),
+        (lambda: pdf(""), "without text, perhaps scanned pages"),
+        (lambda: pdf()[:400], "damaged or incomplete PDF"),
+    ],
+    ids=["encrypted", "scanned", "cut"],
+)
+def test_pdfs_that_cannot_be_read(tmp_path: Path, content: object, reason: str) -> None:
+    assert callable(content)
+    with pytest.raises(SourceError, match=rf"a\.pdf .*{reason}"):
+        load(tmp_path, "a.pdf", content())
+
+
+def test_docx(tmp_path: Path) -> None:
+    document = load(tmp_path, "a.docx", docx("Operations handbook"))
+    assert document.title == "Operations handbook"
+    assert document.text == "# Backups\n\nThey run at night."
+    assert document.syntax is Syntax.MARKDOWN
+    assert load(tmp_path, "b.docx", docx()).title == "Backups"
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx"])
+def test_a_damaged_archive_is_an_error(tmp_path: Path, name: str) -> None:
+    part = {"a.docx": b"word/", "a.pptx": b"ppt/", "a.xlsx": b"xl/"}[name]
+    with pytest.raises(SourceError, match=rf"{name} is a damaged"):
+        load(tmp_path, name, b"PK\x03\x04" + bytes(26) + part + bytes(100))
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qwen3_rag.sources.readers.office._MOST_UNPACKED", 100)
+    with pytest.raises(SourceError, match="unpacks to more than"):
+        load(tmp_path, "a.docx", docx())
+
+
+def test_pptx(tmp_path: Path) -> None:
+    pptx = pytest.importorskip("pptx")
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[1])
+    slide.shapes.title.text = "Plan"
+    slide.placeholders[1].text = "Move on Monday."
+    deck.save(tmp_path / "a.pptx")
+    document = load(tmp_path, "a.pptx", (tmp_path / "a.pptx").read_bytes())
+    assert document.title == "Plan"
+    assert document.text == "# Plan\nMove on Monday."
+
+
+def test_xlsx(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = openpyxl.Workbook()
+        book.active.title = "Years"
+        for row in (["name", "year", None], ["founded", 2024, None], ["sold", None, 1.5]):
+            book.active.append(row)
+        book.save(tmp_path / "a.xlsx")
+    document = load(tmp_path, "a.xlsx", (tmp_path / "a.xlsx").read_bytes())
+    assert document.text == "## Years\n| name | year |  |\n| --- | --- | --- |\n| founded | 2024 |  |\n| sold |  | 1.5 |"
