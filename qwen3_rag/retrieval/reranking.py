@@ -35,6 +35,8 @@ def rerank(
     document takes, then as many as half of the remaining time should hold, so that the deadline is overrun by a document or so and
     never by a batch. The first slice is always scored.
     """
+    if not documents:
+        return Reranked([], [])
     if deadline is None:
         return _score(reranker, query, documents, instruction)
     scored, started, size = Reranked([], []), clock(), FIRST_SLICE

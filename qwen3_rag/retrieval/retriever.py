@@ -135,18 +135,19 @@ class Retriever:
 
     def _encode(self, search: _Search) -> Queries:
         dense: list[float] | None = None
-        lexical: models.SparseVector | None = None
         if search.options.mode is not Mode.LEXICAL:
             with search.recorder.step("embed", 1) as step:
                 dense = self._embed(search)
                 step.returned = 1
-        if search.options.mode is not Mode.DENSE:
-            with search.recorder.step("analyse", 1) as step:
-                search.language = detect_query(search.query, self._languages())
-                lexical = self._bm25.query(search.query, search.language)
-                step.returned = 1 if lexical.indices else 0
-                step.note = f"{len(lexical.indices)} terms in {search.language}"
-        return Queries(dense, lexical)
+        if search.options.mode is Mode.DENSE:
+            return Queries(dense, None)
+        with search.recorder.step("analyse", 1) as step:
+            languages = self._languages()
+            search.language = detect_query(search.query, languages)
+            lexical = self._bm25.query(search.query, search.language)
+            step.returned = 1 if lexical.indices else 0
+            step.note = f"{len(lexical.indices)} terms in {search.language}"
+        return Queries(dense, lexical, search.language if len(languages) > 1 else None)
 
     def _embed(self, search: _Search) -> list[float]:
         vectors = self._embedder().embed_queries([search.query], search.instruction)
@@ -193,8 +194,8 @@ class Retriever:
 
 
 def _provider(value: Any, method: str) -> Callable[[], Any]:
-    """A function that gives the model: `value` itself if it is one, else a function that gives `value`."""
-    return value if value is not None and not hasattr(value, method) else lambda: value
+    """A function that gives the model: `value` itself if it is one (a function or a class), else a function that gives `value`."""
+    return value if callable(value) and (isinstance(value, type) or not hasattr(value, method)) else lambda: value
 
 
 def _fuse(search: _Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:

@@ -20,7 +20,7 @@ _STACKERS = "\u17d2\u1039"
 _IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3105-\u312f\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HANGUL = "\uac00-\ud7a3"
 _CLUSTERED = "\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\uaa60-\uaa7f"
-_UNSPACED = re.compile(f"[{_IDEOGRAPHS}]+|[{_HANGUL}]+|[{_CLUSTERED}]+")
+_UNSPACED = re.compile(f"[{_IDEOGRAPHS}]+|[{_HANGUL}]+|([{_CLUSTERED}]+)")
 
 
 class _Separators(dict[int, str | int | None]):
@@ -55,7 +55,7 @@ def truncate(text: str, letters: int) -> str:
 
 
 def _ngrams(run: re.Match[str]) -> str:
-    units = _clusters(run.group())
+    units = _clusters(run.group()) if run.group(1) else list(run.group())
     pairs = [first + second for first, second in pairwise(units)]
     return f" {' '.join(units + pairs)} "
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from qwen3_rag.models.base import ResultArray
+from qwen3_rag.retrieval.reranking import LARGEST_SLICE, rerank
+
+
+class SlowReranker:
+    """Takes `each` seconds of a clock of its own for a document, whose text is its score."""
+
+    model = "slow"
+
+    def __init__(self, each: float) -> None:
+        self.now = 100.0
+        self.each = each
+        self.calls: list[list[str]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+        self.calls.append(list(documents))
+        self.now += self.each * len(documents)
+        values: NDArray[np.float32] = np.array([float(document) for document in documents], dtype=np.float32)
+        return ResultArray.of(values, [float(document) > 0.5 for document in documents])
+
+
+DOCUMENTS = [f"{index / 100:.2f}" for index in range(100)]
+
+
+def test_without_a_deadline_all_go_at_once() -> None:
+    reranker = SlowReranker(1.0)
+    result = rerank(reranker, "q", DOCUMENTS, clock=reranker.clock)
+    assert len(reranker.calls) == 1
+    assert result.scores == pytest.approx([float(document) for document in DOCUMENTS])
+    assert result.truncated == [float(document) > 0.5 for document in DOCUMENTS]
+
+
+@pytest.mark.parametrize("each", [0.01, 0.1, 0.5, 2.0])
+@pytest.mark.parametrize("deadline", [1.0, 5.0])
+def test_a_deadline_is_overrun_by_little_and_used_up(each: float, deadline: float) -> None:
+    reranker = SlowReranker(each)
+    result = rerank(reranker, "q", DOCUMENTS, deadline=deadline, clock=reranker.clock)
+    spent, scored = reranker.now - 100.0, len(result.scores)
+    assert scored >= 4
+    assert [document for call in reranker.calls for document in call] == DOCUMENTS[:scored]
+    assert spent <= max(deadline, 4 * each) + 1e-6
+    assert scored == len(DOCUMENTS) or scored == 4 or spent >= deadline - 2 * each
+    assert max(map(len, reranker.calls)) <= LARGEST_SLICE
+
+
+def test_nothing_to_rerank() -> None:
+    reranker = SlowReranker(1.0)
+    assert rerank(reranker, "q", [], deadline=1.0, clock=reranker.clock).scores == []
+    assert rerank(reranker, "q", [], clock=reranker.clock).scores == []
+    assert reranker.calls == []
