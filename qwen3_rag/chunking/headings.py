@@ -13,7 +13,7 @@ from qwen3_rag.types import Heading
 
 _LINE = re.compile("[^\r\n]*(?:\r\n|\r|\n|\\Z)")
 _ANCHOR = re.compile(r"\s*\{[#.:][^{}]*\}\s*\Z")
-_MARK = re.compile(r"^ {0,3}(?:#{1,6}(?:[ \t]|$)|(?:=+|-+)[ \t]*\r?$)", re.MULTILINE)
+_MARK = re.compile(r"(?:\A|[\r\n]) {0,3}(?:#{1,6}(?:\s|\Z)|(?:=+|-+)[ \t]*(?:[\r\n]|\Z))")
 """What every ATX heading begins with and what underlines every setext heading. A text without it needs no parser."""
 
 
