@@ -18,7 +18,7 @@ from qwen3_rag.errors import NonFiniteError
 from qwen3_rag.models.batching import batches
 from qwen3_rag.models.padded import PaddedForward
 
-_CPU_BUDGET = 4096
+_CPU_BUDGET = 2048
 _ACCELERATOR_BUDGET = 16_384
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from safetensors.torch import save_file
+from transformers import Qwen3Config, Qwen3Model
 
 from tests.models.tiny_qwen3 import make_checkpoint
 
@@ -39,10 +40,15 @@ def official_shape() -> Iterator[Path]:
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
         dtype=torch.bfloat16,
     )
+    with torch.device("meta"):
+        shapes = {f"model.{name}": parameter.shape for name, parameter in Qwen3Model(config).named_parameters()}
     torch.manual_seed(11)
+    std = torch.tensor(config.initializer_range)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+        weights = {key: torch.ones(shape) if len(shape) == 1 else torch.randn(shape) * std for key, shape in shapes.items()}
+        save_file({key: weight.to(torch.bfloat16) for key, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+        config.save_pretrained(folder)
         (folder / "tokenizer.json").write_bytes(REAL_TOKENIZER.read_bytes())
         yield folder
 

@@ -73,6 +73,25 @@ def test_a_model_unknown_to_the_hub_is_called_unknown(monkeypatch: pytest.Monkey
         Embedder.load("acme/embedding")
 
 
+def test_a_reachable_hub_is_asked_for_the_files_that_are_read(tiny: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
+
+    asked: list[tuple[str, list[str], bool]] = []
+
+    def download(repository: str, *, allow_patterns: list[str]) -> str:
+        asked.append((repository, allow_patterns, are_progress_bars_disabled()))
+        return str(cache_as(empty_cache, repository, tiny))
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    before = are_progress_bars_disabled()
+    for _ in range(2):
+        assert Embedder.load("acme/embedding", device="cpu").model == "acme/embedding"
+    files = ["config.json", "tokenizer.json", "model.safetensors.index.json", "*.safetensors"]
+    assert asked == [("acme/embedding", files, True)]
+    assert are_progress_bars_disabled() == before
+
+
 @pytest.mark.parametrize("name", ["./missing", "/missing/folder", "missing", "a/b/c", "~/missing-folder"])
 def test_a_missing_folder_is_not_looked_up_on_the_hub(name: str, no_network: list[object]) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no folder.*missing|no folder.*a/b/c"):
