@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,7 +208,7 @@ def models(as_json: AsJson = False) -> None:
     """The models known by name, and which are on this machine."""
     from qwen3_rag.models.registry import known_models
 
-    rows = [item.to_dict() for item in known_models()]
+    rows = [asdict(item) for item in known_models()]
     if as_json:
         _print_json(rows)
     else:
