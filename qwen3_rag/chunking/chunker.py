@@ -23,7 +23,7 @@ from qwen3_rag.types import Chunk, Document
 _VERSION = 1
 """Raised when the same settings would give other chunks, so that knowledge bases chunk again."""
 
-_SMALL_SHARE = 4
+_SMALL_SHARE = 8
 _CONTEXT_SHARE = 4
 _HEADING_SHARE = 4
 """One part in so many of the budget: a smaller section is joined with its kin; the context line and the heading lines may grow up to it."""

@@ -166,7 +166,7 @@ class TestSections:
 
     def test_small_sections_join_their_kin_only(self, bpe: Tokenizer) -> None:
         document = markdown("# A\n\n## A1\n\nShort.\n\n## A2\n\nShort too.\n\n# B\n\n## B1\n\nShort.\n")
-        chunks = Chunker(bpe, ChunkingSettings(128)).chunk(document)
+        chunks = Chunker(bpe, ChunkingSettings(256)).chunk(document)
         assert [(chunk.headings, chunk.text) for chunk in chunks] == [
             (("A", "A1"), "# A\n\n## A1\n\nShort.\n\n## A2\n\nShort too."),
             (("B", "B1"), "# B\n\n## B1\n\nShort."),
