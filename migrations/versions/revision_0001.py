@@ -111,7 +111,6 @@ def _chunks() -> None:
             ondelete="CASCADE",
         ),
     )
-    op.create_index("ix_chunks_point_id", "chunks", ["point_id"])
 
 
 def _runs_and_failures() -> None:
