@@ -132,6 +132,7 @@ class KnowledgeBase:
             remembered = _remembered(catalog.get_collection(settings.collection))
             binding = ModelBinding(choice, remembered)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
+            _keep_out(settings.kb)
         try:
             kb._mend()
         except BaseException:
@@ -303,3 +304,10 @@ class KnowledgeBase:
 
 def _remembered(record: CollectionRecord | None) -> Remembered | None:
     return Remembered(record.space, record.reranker) if record else None
+
+
+def _keep_out(folder: Path) -> None:
+    """Have version control, and an ingest of a folder above, leave our files alone."""
+    marker = folder / ".gitignore"
+    if folder.is_dir() and not marker.exists():
+        marker.write_text("*\n", encoding="utf-8")

@@ -211,3 +211,21 @@ async def test_searching_does_not_block_the_loop(tmp_path: Path, embedder: HashE
     with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
         kb.ingest([Document(id="a", text=OTTER)])
         assert (await kb.asearch("otter", top_k=1, explain=True)).trace is not None
+
+
+def test_an_emptied_document_goes_an_unreadable_one_stays(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+        (folder / "kettle.txt").write_bytes(b"")
+        (folder / "otter.md").write_bytes(b"\x00\x01\x02 not text any more \x00")
+        report = kb.ingest(folder)
+        assert (report.deleted, len(report.skipped) + len(report.failed)) == (1, 2)
+        assert {Path(item.document_id).name for item in kb.documents()} == {"ledger.md", "otter.md"}
+        kb.ingest([Document(id="a", text=OTTER)])
+        assert kb.ingest([Document(id="a", text=" \n ")]).skipped[0].reason == "there is no text in it"
+        assert "a" not in {item.document_id for item in kb.documents()}
+
+
+def test_a_knowledge_base_inside_the_ingested_folder_does_not_eat_itself(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(folder / "kb", embedder=embedder) as kb:
+        assert (kb.ingest(folder).added, kb.ingest(folder).added) == (3, 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 from qwen3_rag.catalog import Catalog, ChunkRecord, DocumentRecord, DocumentState
 from qwen3_rag.chunking import Chunker
-from qwen3_rag.errors import CatalogError, Qwen3RagError, StoreError
+from qwen3_rag.errors import CatalogError, Qwen3RagError, StoreError, UnsupportedFormatError
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.settings import SourceSettings
 from qwen3_rag.sources import SourceFile, hash_file, read
@@ -85,6 +85,8 @@ class Preparer:
             return self._prepared(document, digest, root=None if isinstance(item, Document) else item.root)
         except (CatalogError, StoreError):
             raise
+        except UnsupportedFormatError as error:
+            return Outcome(document_id, Action.SKIPPED, stage=stage, reason=str(error))
         except Qwen3RagError as error:
             return Outcome(document_id, Action.FAILED, stage=stage, reason=str(error))
         except Exception as error:
@@ -99,7 +101,7 @@ class Preparer:
         language = document.language or self._language or detect(document.text)
         chunks = tuple(replace(chunk, language=language) for chunk in self._chunker.chunk(document))
         if not chunks:
-            return Outcome(document.id, Action.SKIPPED, stage="chunk", reason="there is no text in it")
+            return Outcome(document.id, Action.EMPTY, stage="chunk", reason="there is no text in it")
         records = tuple(_chunk_record(chunk, point, document) for chunk, point in zip(chunks, assign_point_ids(chunks), strict=True))
         known = document.id in self._states
         existing = set() if self._force or not known else self._catalog.current_point_ids(self._collection, document.id)

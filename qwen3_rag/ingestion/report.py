@@ -15,6 +15,9 @@ class Action(StrEnum):
     UNCHANGED = "unchanged"
     DELETED = "deleted"
     SKIPPED = "skipped"
+    """Not a document; a version ingested before stays."""
+    EMPTY = "empty"
+    """Read, and there is no text in it: reported as skipped, and a version ingested before goes."""
     FAILED = "failed"
 
 
@@ -66,7 +69,7 @@ class IngestReport:
         self.chunks_removed += outcome.removed
         self.tokens += outcome.tokens
         match outcome.action:
-            case Action.SKIPPED:
+            case Action.SKIPPED | Action.EMPTY:
                 self.skipped.append(outcome)
             case Action.FAILED:
                 self.failed.append(outcome)

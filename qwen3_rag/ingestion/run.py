@@ -99,7 +99,7 @@ class Ingestion:
             report.count(outcome)
             progress.finished(outcome)
             self._note(outcome)
-            if outcome.action is Action.SKIPPED and outcome.document_id in states:
+            if outcome.action is Action.EMPTY and outcome.document_id in states:
                 yield outcome.document_id
         for outcome in once.refused:
             self._note(outcome)
