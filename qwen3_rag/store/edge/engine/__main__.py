@@ -44,11 +44,11 @@ def main() -> None:
                 value = getattr(shard, method)(**arguments)
         except Exception as error:  # noqa: BLE001 - the engine raises plain Exception; the other side decides what it means
             _send(answers, ("error", (type(error).__name__, str(error))))
-            continue
         except BaseException as error:  # noqa: BLE001 - a panic in the engine: its state is unknown from here on
             _send(answers, ("panic", (type(error).__name__, str(error))))
             os._exit(70)
-        _send(answers, ("value", value))
+        else:
+            _send(answers, ("value", value))
         if method == "close":
             return
     if shard is not None:

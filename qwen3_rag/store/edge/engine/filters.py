@@ -7,8 +7,18 @@ from typing import Any
 
 import qdrant_edge as qe
 
+
+def _match_value(value: Any) -> qe.MatchValue:
+    """The engine's binding takes Python's `True` for the integer 1, which matches no bool; NumPy's bool it takes for what it is."""
+    if isinstance(value, bool):
+        import numpy as np  # rarely needed, and it would double the time that the process takes to start
+
+        return qe.MatchValue(np.bool_(value))  # type: ignore[arg-type]
+    return qe.MatchValue(value)
+
+
 _MATCHES: Mapping[str, Callable[[Any], Any]] = {
-    "value": qe.MatchValue,
+    "value": _match_value,
     "text": qe.MatchText,
     "text_any": qe.MatchTextAny,
     "phrase": qe.MatchPhrase,
