@@ -35,7 +35,7 @@ def main() -> None:
         say("The same folder again: nothing is embedded twice", 'kb.ingest("handbook/")')
         show_report(console, kb.ingest(folder))
         edit(folder / EDITED)
-        say(f"One sentence added to {EDITED}: only the changed chunk is embedded", 'kb.ingest("handbook/")')
+        say(f"One sentence added to {EDITED}: only what changed is embedded", 'kb.ingest("handbook/")')
         show_report(console, kb.ingest(folder))
         state = kb.status()
     console.print()
@@ -49,8 +49,11 @@ def ask(kb: KnowledgeBase) -> None:
     """Ask the questions that questions.toml marks to be shown, each with its two best passages."""
     questions = tomllib.loads((HERE / "handbook" / "questions.toml").read_text(encoding="utf-8"))["question"]
     for question in (item for item in questions if item.get("show")):
-        say(question["query"], f'kb.search("{question["query"]}", top_k=2)')
-        show_hits(console, kb.search(question["query"], top_k=2))
+        say(question["query"], "kb.search(question, top_k=2)")
+        show_hits(console, kb.search(question["query"], top_k=2), question["query"])
+        if filters := question.get("filters"):
+            say("The same question, kept to what the pages say of themselves", f"kb.search(question, top_k=2, filters={filters})")
+            show_hits(console, kb.search(question["query"], top_k=2, filters=filters), question["query"])
 
 
 def edit(path: Path) -> None:
@@ -61,7 +64,8 @@ def edit(path: Path) -> None:
 def say(headline: str, code: str) -> None:
     """A headline, and the line of Python that does it."""
     console.print()
-    console.print(Rule(f"[bold]{headline}[/]", align="left", style="cyan"))
+    console.print(Rule(style="cyan"))
+    console.print(f"[bold cyan]{headline}[/]", highlight=False)
     console.print(f"[dim]>>> {code}[/]", highlight=False)
 
 

@@ -127,7 +127,7 @@ def search(
     if as_json:
         _print_json([hit.to_dict() for hit in hits])
     else:
-        rendering.show_hits(out, hits)
+        rendering.show_hits(out, hits, query)
     if any(hit.reranked is False for hit in hits):
         err.print(
             "[yellow]The reranking deadline was reached; hits not scored in time follow in recall order.[/] More time: --rerank-deadline 60"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from rich.text import Text
 from qwen3_rag.ingestion.report import IngestReport
 from qwen3_rag.types import Hit, Hits, Trace
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 STAGES = ("dense", "lexical", "fused", "rerank")
 
 
-def show_hits(console: Console, hits: Hits, *, width: int = 320) -> None:
-    """Each hit with its source, heading path, score and stage ranks; the passage cut at `width` characters."""
+def show_hits(console: Console, hits: Hits, query: str, *, width: int = 320) -> None:
+    """Each hit with its source, heading path, score and stage ranks; of the passage the `width` characters that say most of the query."""
+    words = _words(query)
     for rank, hit in enumerate(hits, start=1):
-        console.print(_hit(rank, hit, width))
+        console.print(_hit(rank, hit, words, width))
     if not hits:
         console.print("[yellow]Nothing found.[/] Try other words, fewer filters, or [bold]--mode hybrid[/].")
     if hits.trace:
@@ -79,10 +82,11 @@ def short_path(name: str) -> str:
     return path.relative_to(Path.cwd()).as_posix() if path.is_absolute() and path.is_relative_to(Path.cwd()) else name
 
 
-def _hit(rank: int, hit: Hit, width: int) -> RenderableType:
+def _hit(rank: int, hit: Hit, words: frozenset[str], width: int) -> RenderableType:
     where = " › ".join([part for part in (hit.title, *hit.headings) if part])
-    passage = " ".join(hit.text.split())
-    body = Text(passage if len(passage) <= width else passage[: width - 1].rstrip() + "…")
+    body = Text(_excerpt(hit.text, words, width))
+    for word in words:
+        body.highlight_regex(rf"(?i)\b{re.escape(word)}\w*", "bold yellow")
     lines: list[RenderableType] = [Text(where, style="bold")] if where else []
     return Panel(
         Group(*lines, body, Text(_stages(hit), style="dim")),
@@ -92,6 +96,21 @@ def _hit(rank: int, hit: Hit, width: int) -> RenderableType:
         subtitle_align="right",
         border_style="dim",
     )
+
+
+def _words(query: str) -> frozenset[str]:
+    """The query's longer words without their last letters, so that "rotated" also marks "rotation"."""
+    return frozenset(word.casefold()[: max(4, len(word) - 3)] for word in re.findall(r"\w{4,}", query))
+
+
+def _excerpt(text: str, words: frozenset[str], width: int) -> str:
+    """The run of sentences, at most `width` characters, that holds most of `words`; the first such run among equals."""
+    parts = [" ".join(part.split()) for part in _SENTENCE_END.split(text)]
+    parts = [part for part in parts if part and not part.startswith("#")] or [" ".join(text.split())]
+    runs = [" ".join(parts[start:])[:width] for start in range(len(parts))]
+    best = max(range(len(runs)), key=lambda start: (sum(word in runs[start].casefold() for word in words), -start))
+    whole = " ".join(parts[best:])
+    return ("… " if best else "") + (runs[best].rstrip() + " …" if len(whole) > width else whole)
 
 
 def _stages(hit: Hit) -> str:
