@@ -97,7 +97,9 @@ def save_checkpoint(table: TokenTable, folder: Path, seed: int) -> None:
     """Write `config.json` and `model.safetensors` (float16)."""
     (folder / "config.json").write_text(json.dumps(_config(table), indent=2) + "\n", encoding="utf-8")
     tensors = {name: np.ascontiguousarray(tensor.astype(np.float16)) for name, tensor in _tensors(table, seed).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def _config(table: TokenTable) -> dict[str, Any]:
