@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.errors import FilterError
+from qwen3_rag.settings import StoreSettings
+from qwen3_rag.store import open_client
 from qwen3_rag.store.filters import build_filter, parse_filter_options, payload_path
 
 COLLECTION = "filters"
@@ -86,7 +89,7 @@ def _ordered(name: str, element: Any, operand: Any) -> bool:
         return {"$gt": moment >= after, "$gte": moment >= first, "$lt": moment < first, "$lte": moment < after}[name]
     if isinstance(element, bool) or not isinstance(element, (int, float)):
         return False
-    return {"$gt": element > operand, "$gte": element >= operand, "$lt": element < operand, "$lte": element <= operand}[name]
+    return bool({"$gt": element > operand, "$gte": element >= operand, "$lt": element < operand, "$lte": element <= operand}[name])
 
 
 def _moment(element: Any) -> datetime | None:
@@ -150,14 +153,16 @@ def matching(client: QdrantClient, filters: Any) -> set[int]:
     return {int(point.id) for point in points}
 
 
-def client_with(payloads: list[dict[str, Any]]) -> QdrantClient:
-    client = QdrantClient(":memory:")
+def client_with(payloads: list[dict[str, Any]], path: str = ":memory:") -> QdrantClient:
+    client = open_client(StoreSettings(path=path))
     client.create_collection(COLLECTION, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
-    client.upsert(COLLECTION, [models.PointStruct(id=i, vector=[1.0, 0.0], payload=payload) for i, payload in enumerate(payloads)])
+    client.upsert(
+        COLLECTION, [models.PointStruct(id=i, vector=[1.0, 0.0], payload=payload) for i, payload in enumerate(payloads)], wait=True
+    )
     return client
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(payloads=st.lists(PAYLOADS, min_size=1, max_size=8), filters=FILTERS)
 def test_filters_agree_with_plain_python(payloads: list[dict[str, Any]], filters: dict[str, Any]) -> None:
     found = matching(client_with(payloads), filters)
@@ -173,9 +178,12 @@ PEOPLE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def people() -> QdrantClient:
-    return client_with(PEOPLE)
+@pytest.fixture(scope="module", params=["memory", "embedded"])
+def people(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantClient]:
+    path = ":memory:" if request.param == "memory" else str(tmp_path_factory.mktemp("filters"))
+    client = client_with(PEOPLE, path)
+    yield client
+    client.close()
 
 
 @pytest.mark.parametrize(
