@@ -42,9 +42,10 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/store.py
-	$(BIN)/python benchmarks/fusion.py
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.fusion
+	$(BIN)/python -m benchmarks.chunking
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -1,6 +1,6 @@
 """nDCG@10 of the whole system on real collections: documents ingested, chunked, embedded, searched in the embedded engine.
 
-    python benchmarks/quality.py [--embedder nano] [--data ../shared/data] [--set NAME …]
+    python -m benchmarks.quality [--embedder nano] [--data ../shared/data] [--set NAME …]
 
 Per collection: dense search that is exact (no store), then dense, lexical and hybrid search through `KnowledgeBase`; then lexical
 search with several languages in one knowledge base. Prints a table and writes benchmarks/results/quality.json.

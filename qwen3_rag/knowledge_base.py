@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from qwen3_rag.settings import Settings
 from qwen3_rag.store import open_client
 from qwen3_rag.store.schema import check_space, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
+
+LANGUAGES_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,14 @@ class KnowledgeBase:
         self._binding = binding
         self._resources = resources
         self._write_lock = threading.Lock()
+        self._known_languages: tuple[float, tuple[str, ...]] = (float("-inf"), ())
         self._retriever = Retriever(
             client,
             settings.collection,
             binding.embedder,
             binding.reranker,
             settings.retrieval,
-            languages=lambda: tuple(catalog.languages(settings.collection)),
+            languages=self._languages,
             instruction=settings.instruction,
         )
 
@@ -267,12 +271,21 @@ class KnowledgeBase:
     def _collection(self) -> CollectionRecord | None:
         return self._catalog.get_collection(self._settings.collection)
 
+    def _languages(self) -> tuple[str, ...]:
+        """What the collection is written in, asked of the catalog at most every few seconds: other processes may write too."""
+        asked, languages = self._known_languages
+        if time.monotonic() - asked > LANGUAGES_SECONDS:
+            languages = tuple(self._catalog.languages(self._settings.collection))
+            self._known_languages = (time.monotonic(), languages)
+        return languages
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One writer at a time, in this process and among all; what a crashed one left is mended first."""
         with self._write_lock, self._catalog.writing(self._settings.collection):
             self._repair()
             yield
+        self._known_languages = (float("-inf"), ())
 
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""

@@ -20,7 +20,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 STAGES = ("dense", "lexical", "fused", "rerank")
 
 
-def show_hits(console: Console, hits: Hits, query: str, *, width: int = 320) -> None:
+def show_hits(console: Console, hits: Hits, query: str, *, width: int = 420) -> None:
     """Each hit with its source, heading path, score and stage ranks; of the passage the `width` characters that say most of the query."""
     words = _words(query)
     for rank, hit in enumerate(hits, start=1):

@@ -20,7 +20,7 @@ from qwen3_rag.settings import SourceSettings
 from qwen3_rag.sources import SourceFile, hash_file, read
 from qwen3_rag.store.language import detect
 from qwen3_rag.store.points import assign_point_ids, content_hash, payload
-from qwen3_rag.types import Chunk, Document
+from qwen3_rag.types import Chunk, Document, Syntax
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Preparer:
         return not self._force and state is not None and (state.content_hash, state.settings_hash) == (digest, self._settings_hash)
 
     def _prepared(self, document: Document, digest: str, root: object) -> Prepared | Outcome:
-        language = document.language or self._language or detect(document.text)
+        language = document.language or self._language or _language(document)
         chunks = tuple(replace(chunk, language=language) for chunk in self._chunker.chunk(document))
         if not chunks:
             return Outcome(document.id, Action.EMPTY, stage="chunk", reason="there is no text in it")
@@ -135,6 +135,11 @@ def document_hash(document: Document) -> str:
     identity = [document.text, document.title, dict(document.metadata), document.source, document.content_hash, headings]
     analysis = [document.syntax, document.code, document.language, document.tenant]
     return _digest([identity, analysis])
+
+
+def _language(document: Document) -> str:
+    """The language that BM25 analyses the document in. Code is English words, whatever its comments are in."""
+    return "en" if document.syntax is Syntax.CODE else detect(document.text)
 
 
 def _chunk_record(chunk: Chunk, point_id: str, document: Document) -> ChunkRecord:

@@ -6,6 +6,7 @@ Payload keys, exactly: text, metadata, document_id, ordinal, start, end, heading
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,9 @@ NAMESPACE = uuid.UUID("0c0d1f55-6a5b-5d3c-9a43-0a4b8f5e7d21")
 
 
 def content_hash(chunk: Chunk) -> str:
-    """SHA-256 of what vector and BM25 depend on, in hexadecimal."""
-    return hashlib.sha256(chunk.embedding_text.encode("utf-8", errors="surrogatepass")).hexdigest()
+    """SHA-256 of what the vectors and the stored text depend on, in hexadecimal: context line, text, and language of analysis."""
+    parts = json.dumps([chunk.context, chunk.text, chunk.language])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def point_id(document_id: str, content_hash: str, occurrence: int) -> str:
