@@ -136,3 +136,15 @@ def test_many_open_a_new_database_at_once(database_url: str) -> None:
         for opened in [threads.submit(open_it) for _ in range(8)]:
             opened.result()
     assert database_versions(CatalogSettings(database_url))[0] == migrate.head()
+
+
+def test_upgrading_postgres_waits_for_another_process_that_does(postgres_url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [migrate._UPGRADE_LOCK])
+        opened = threads.submit(Catalog.open, CatalogSettings(postgres_url))
+        with pytest.raises(TimeoutError):
+            opened.result(timeout=0.5)
+        other.commit()
+        opened.result(timeout=60).close()
