@@ -67,7 +67,7 @@ def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
         timeout=math.ceil(settings.timeout),
         check_compatibility=False,
     )
-    _retry(client._client, url)
+    _retry(client._client, url, settings.timeout)
     try:
         client.get_collections()
     except BaseException:
@@ -76,13 +76,14 @@ def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
     return client
 
 
-def _retry(backend: QdrantBase, url: str) -> None:
+def _retry(backend: QdrantBase, url: str, seconds: float) -> None:
     for name in _RETRIED:
-        setattr(backend, name, _retried(getattr(backend, name), url))
+        setattr(backend, name, _retried(getattr(backend, name), url, seconds))
 
 
-def _retried(function: _Function, url: str) -> _Function:
-    patient = stamina.retry(on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT_SECONDS, timeout=None)(function)
+def _retried(function: _Function, url: str, seconds: float) -> _Function:
+    """The function, repeated while it fails for a passing reason and `seconds` have not passed since the first attempt."""
+    patient = stamina.retry(on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT_SECONDS, timeout=seconds)(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

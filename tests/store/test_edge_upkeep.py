@@ -123,6 +123,14 @@ def test_writes_of_every_kind_during_a_build_are_kept(eager: EdgeClient, monkeyp
     assert sorted(path.name for path in folder.iterdir()) == sorted(["collection.json", eager._store.get("c").shard.name])
 
 
+def test_constant_writes_do_not_put_indexing_off_for_ever(tmp_path: Path) -> None:
+    edge = EdgeClient(tmp_path, UpkeepPolicy(quiet_seconds=1000, patience_seconds=0.2, poll_seconds=0.02))
+    make(edge)
+    edge.upsert("c", points(vectors(600)))
+    wait_for(lambda: is_indexed(edge))
+    edge.close()
+
+
 def test_what_was_indexed_is_there_after_reopening(tmp_path: Path) -> None:
     edge = EdgeClient(tmp_path, EAGER)
     make(edge)

@@ -118,8 +118,10 @@ class Collection:
         self.call("flush")
 
     def save_config(self, config: Mapping[str, Any], *, restart: bool = False) -> None:
-        """Replaces the configuration; `restart` has the engine work by it from now on."""
+        """Replaces the configuration; `restart` has the engine work by it from now on. More than new metadata ends an index build."""
         with self.writing:
+            if {**config, "metadata": None} != {**self.config, "metadata": None}:
+                self._pending = None
             self._save(config, self._shard)
             if restart and self._engine is not None:
                 self._engine.close()
@@ -142,11 +144,13 @@ class Collection:
         """The writes remembered since the last call.
 
         Raises:
-            StoreError: there were too many to remember.
+            StoreError: there were too many to remember, or the configuration changed.
         """
         with self.writing:
             if self._pending is None:
-                raise StoreError(f"More was written to {self.name!r} during an index build than fits in memory")
+                raise StoreError(
+                    f"The index build of {self.name!r} is out of date: too much was written or its configuration changed meanwhile"
+                )
             pending, self._pending, self._pending_bytes = self._pending, [], 0
             return pending
 
@@ -250,7 +254,8 @@ class Activity:
         self.unflushed_bytes = 0
         self.unflushed_since: float | None = None
         self.last_write = 0.0
-        self.postponed_below = 0
+        self.due_since: float | None = None
+        self.build_seconds = 0.0
         self.not_before = 0.0
         self._failures = 0
 
@@ -266,15 +271,14 @@ class Activity:
         """Everything so far is in the segments."""
         self.unflushed_bytes, self.unflushed_since = 0, None
 
-    def built(self, points: int) -> None:
+    def built(self, points: int, seconds: float) -> None:
         """An index was built over what were `points` unindexed points."""
         self.unindexed = max(0, self.unindexed - points)
-        self.postponed_below = self._failures = 0
+        self.due_since, self.build_seconds, self._failures = None, seconds, 0
 
     def build_failed(self, retry_seconds: float) -> None:
-        """An index build failed: the next one waits, twice as long each time, or for twice as many points."""
+        """An index build failed: the next one waits, twice as long each time."""
         self.not_before = time.monotonic() + min(retry_seconds * 2**self._failures, _LONGEST_RETRY_SECONDS)
-        self.postponed_below = 2 * self.unindexed
         self._failures += 1
 
 

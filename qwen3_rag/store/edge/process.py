@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,8 @@ class EngineProcess:
         """In a forked child: closes the pipes only."""
         self._retired = True
         for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None and not stream.closed:
-                os.close(stream.fileno())
+            if isinstance(stream, (BufferedReader, BufferedWriter)):
+                stream.raw.close()  # not `stream.close()`, which would send what the parent is about to send
         self._process.returncode = 0  # the process is the parent's, not this one's to wait for
 
     def _exchange(self, message: bytes) -> tuple[str, Any]:

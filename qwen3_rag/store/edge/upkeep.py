@@ -31,15 +31,14 @@ class UpkeepPolicy:
     """When to flush and when to index.
 
     Flush `flush_seconds` after a write, or past `flush_bytes` of writes. Index what passes the collection's indexing threshold once
-    nothing was written for `quiet_seconds`; under constant writes, once what is not indexed is `growth` times what is and `busy_factor`
-    times the threshold. A build that failed is tried again after `retry_seconds`, then twice that, and so on.
+    nothing was written for `quiet_seconds`; under constant writes, after `patience_seconds`, or twice the time that the last build took
+    if that is longer. A build that failed is tried again after `retry_seconds`, then twice that, and so on.
     """
 
     flush_seconds: float = 5.0
     flush_bytes: int = 32 * 1024 * 1024
     quiet_seconds: float = 1.0
-    growth: float = 0.5
-    busy_factor: int = 4
+    patience_seconds: float = 10.0
     poll_seconds: float = 0.25
     retry_seconds: float = 2.0
 
@@ -113,20 +112,19 @@ class Upkeep:
 
     def _index_due(self, collection: Collection, now: float) -> None:
         activity, policy = collection.activity, self._policy
-        unindexed, threshold = _unindexed_kb(collection), threshold_kb(collection)
-        if unindexed < threshold:
+        if _unindexed_kb(collection) < threshold_kb(collection):
             return
-        if now < activity.not_before:
-            return
+        if activity.due_since is None:
+            activity.due_since = now
         quiet = now - activity.last_write > policy.quiet_seconds
-        indexed = max(0, (activity.points or 0) - activity.unindexed) * vector_kilobytes(collection.config)
-        crowded = unindexed > max(policy.busy_factor * threshold, policy.growth * indexed) and activity.unindexed > activity.postponed_below
-        if quiet or crowded:
+        patience = max(policy.patience_seconds, 2 * activity.build_seconds)
+        if now > activity.not_before and (quiet or now - activity.due_since > patience):
             self._build(collection)
 
     def _build(self, collection: Collection) -> None:
         activity, unindexed = collection.activity, collection.activity.unindexed
         shard = collection.folder / new_shard_name()
+        began = time.monotonic()
         with self._builds:
             self._given_up.clear()
             self._building = collection
@@ -139,7 +137,7 @@ class Upkeep:
                 raise
             finally:
                 self._building = self._builder = None
-            activity.built(unindexed)
+            activity.built(unindexed, time.monotonic() - began)
 
     def _build_copy(self, collection: Collection, shard: Path) -> None:
         collection.begin_copy(shard)
