@@ -171,9 +171,8 @@ def delete(
 ) -> None:
     """Delete documents from the knowledge base. Files are not touched."""
     with _existing(_settings(kb=kb)) as base:
-        known = {item.document_id for item in base.documents()}
-        wanted = [item if item in known else str(Path(item).resolve()) for item in document_ids]
-        missing = [given for given, item in zip(document_ids, wanted, strict=True) if item not in known]
+        wanted = [item if base.document(item) else str(Path(item).resolve()) for item in document_ids]
+        missing = [given for given, item in zip(document_ids, wanted, strict=True) if base.document(item) is None]
         if missing:
             raise ConfigurationError(f"Not in this knowledge base: {', '.join(missing)}. Nothing was deleted. See: qwen3-rag documents")
         deleted = base.delete(wanted)

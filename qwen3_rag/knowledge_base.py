@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ from qwen3_rag.store.schema import check_space, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
 
 LANGUAGES_SECONDS = 5.0
+CUT = ("chunk_tokens", "chunk_overlap", "language")
+"""Settings that a knowledge base remembers besides its models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,9 @@ class KnowledgeBase:
                 client = open_client(settings.store)
                 resources.callback(client.close)
             catalog = resources.enter_context(Catalog.open(settings.catalog))
-            remembered = _remembered(catalog.get_collection(settings.collection))
-            binding = ModelBinding(choice, remembered)
+            record = catalog.get_collection(settings.collection)
+            settings = _with_remembered_cut(settings, record)
+            binding = ModelBinding(choice, _remembered(record))
             kb = cls(settings, catalog, client, binding, resources.pop_all())
             _keep_out(settings.kb)
         try:
@@ -229,6 +233,10 @@ class KnowledgeBase:
         with self._writing():
             return 0 if self._collection() is None else self._ingestion().delete(wanted)
 
+    def document(self, document_id: str) -> DocumentRecord | None:
+        """What is known of one document; None when it was not ingested."""
+        return self._catalog.get_document(self._settings.collection, document_id)
+
     def documents(self) -> Iterator[DocumentRecord]:
         """What was ingested, by id."""
         return self._catalog.iter_documents(self._settings.collection)
@@ -290,9 +298,12 @@ class KnowledgeBase:
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""
         name = self._settings.collection
-        if self._collection() is None:
-            self._catalog.create_collection(name, embedder.space, reranker=self._binding.reranker_name)
+        record, cut = self._collection(), _cut(self._settings)
+        if record is None:
+            self._catalog.create_collection(name, embedder.space, self._binding.reranker_name, cut)
             self._binding.remember(Remembered(embedder.space, self._binding.reranker_name))
+        elif record.chunking != cut:
+            self._catalog.set_chunking(name, cut)
         ensure_collection(self._client, self._settings.store, embedder.space)
 
     def _ingestion(self) -> Ingestion:
@@ -317,6 +328,17 @@ class KnowledgeBase:
 
 def _remembered(record: CollectionRecord | None) -> Remembered | None:
     return Remembered(record.space, record.reranker) if record else None
+
+
+def _cut(settings: Settings) -> str:
+    """The settings that decide how documents are cut and analysed, as the catalog keeps them."""
+    return json.dumps({name: getattr(settings, name) for name in CUT})
+
+
+def _with_remembered_cut(settings: Settings, record: CollectionRecord | None) -> Settings:
+    """What was not given now is as it was last: a forgotten option must not have every document cut anew."""
+    kept = json.loads(record.chunking) if record and record.chunking else {}
+    return settings.model_copy(update={name: value for name, value in kept.items() if name not in settings.model_fields_set})
 
 
 def _keep_out(folder: Path) -> None:

@@ -125,6 +125,20 @@ def test_it_remembers_its_models(tmp_path: Path, embedder: HashEmbedder):
         assert kb.search("otter", mode="lexical")[0].document_id == "a"
 
 
+def test_it_remembers_how_documents_are_cut(tmp_path: Path, embedder: HashEmbedder):
+    document = Document(id="a", text="\n\n".join(f"{OTTER} {number}" for number in range(8)))
+    with KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", chunk_tokens=32), embedder=embedder) as kb:
+        kb.ingest([document])
+        chunks = kb.status().chunks
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        assert kb.ingest([document]).unchanged == 1
+    with KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", chunk_tokens=512), embedder=embedder) as kb:
+        assert kb.ingest([document]).updated == 1
+        assert kb.status().chunks < chunks
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        assert kb.ingest([document]).unchanged == 1
+
+
 @pytest.mark.parametrize(
     ("other", "settings"),
     [(HashEmbedder(revision="2"), {}), (HashEmbedder(), {"dim": 32})],

@@ -128,6 +128,11 @@ class Catalog:
         with self._write() as session:
             spaces.set_reranker(session, name, reranker)
 
+    def set_chunking(self, name: str, chunking: str | None) -> None:
+        """Remember other chunking settings for a collection."""
+        with self._write() as session:
+            spaces.set_chunking(session, name, chunking)
+
     def delete_collection(self, name: str) -> bool:
         """Forget a collection with its documents, runs and failures; returns whether it was there. The store is not touched."""
         with self._write() as session:

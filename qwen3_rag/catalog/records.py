@@ -158,7 +158,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRecord:
-    """A collection and what its vectors were made with. `chunking` is the fingerprint of the chunking settings, if it was given."""
+    """A collection and what its vectors were made with. `chunking` is how it was cut last, as the caller wrote it."""
 
     name: str
     space: EmbeddingSpace

@@ -58,6 +58,12 @@ def set_reranker(session: Session, name: str, reranker: str | None) -> None:
     session.execute(update(CollectionRow).where(CollectionRow.id == key).values(reranker=reranker))
 
 
+def set_chunking(session: Session, name: str, chunking: str | None) -> None:
+    """Remember other chunking settings."""
+    key = require_collection(session, name)
+    session.execute(update(CollectionRow).where(CollectionRow.id == key).values(chunking=chunking))
+
+
 def delete_collection(session: Session, name: str) -> bool:
     """Forget a collection with everything in it; whether it was there. Its embedding space goes with the last collection in it."""
     key = collection_key(session, name)
