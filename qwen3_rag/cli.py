@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from qwen3_rag import rendering
 from qwen3_rag.errors import ConfigurationError, Qwen3RagError
-from qwen3_rag.settings import Settings
+from qwen3_rag.settings import CATALOG_FILE, Settings
 from qwen3_rag.types import Fusion, Mode
 
 RERANK_DEADLINE = 10.0
@@ -121,7 +121,7 @@ def search(
             mode=mode,
             fusion=fusion,
             candidates=candidates,
-            rerank_deadline=rerank_deadline or settings.rerank_deadline or RERANK_DEADLINE,
+            rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )
     if as_json:
@@ -171,7 +171,7 @@ def delete(
 ) -> None:
     """Delete documents from the knowledge base. Files are not touched."""
     with _existing(_settings(kb=kb)) as base:
-        wanted = [item if base.document(item) else str(Path(item).resolve()) for item in document_ids]
+        wanted = [item if base.document(item) else _file_id(item) for item in document_ids]
         missing = [given for given, item in zip(document_ids, wanted, strict=True) if base.document(item) is None]
         if missing:
             raise ConfigurationError(f"Not in this knowledge base: {', '.join(missing)}. Nothing was deleted. See: qwen3-rag documents")
@@ -256,10 +256,16 @@ def _existing(settings: Settings) -> Iterator[Any]:
     """Open a knowledge base that must be there: looking for something must not make it."""
     from qwen3_rag.knowledge_base import KnowledgeBase
 
-    if settings.database_url is None and not (settings.kb / "catalog.db").is_file():
+    if settings.database_url is None and not (settings.kb.expanduser() / CATALOG_FILE).is_file():
         raise ConfigurationError(f"There is no knowledge base in {settings.kb}. Make one: qwen3-rag ingest PATH --kb {settings.kb}")
     with KnowledgeBase.open(settings=settings) as base:
         yield base
+
+
+def _file_id(name: str) -> str:
+    """The id that a file has as a document: its folder resolved, its own name kept even if it is a link."""
+    path = Path(name).absolute()
+    return (path.parent.resolve() / path.name).as_posix()
 
 
 def _print_json(value: Any) -> None:

@@ -8,21 +8,22 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord, RunRecord
-from qwen3_rag.errors import WriterBusyError
-from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, repair
+from qwen3_rag.errors import StoreError, WriterBusyError
+from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, Visibility, repair
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
+from qwen3_rag.models.registry import default_reranker_for
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.settings import Settings
 from qwen3_rag.store import open_client
-from qwen3_rag.store.schema import check_space, ensure_collection
+from qwen3_rag.store.schema import check_space, ensure_collection, read_space
 from qwen3_rag.types import Fusion, Hits, Mode
 
 LANGUAGES_SECONDS = 5.0
@@ -86,6 +87,7 @@ class KnowledgeBase:
         self._binding = binding
         self._resources = resources
         self._write_lock = threading.Lock()
+        self._visibility = Visibility()
         self._known_languages: tuple[float, tuple[str, ...]] = (float("-inf"), ())
         self._retriever = Retriever(
             client,
@@ -95,6 +97,7 @@ class KnowledgeBase:
             settings.retrieval,
             languages=self._languages,
             instruction=settings.instruction,
+            hidden=lambda: self._visibility.hidden,
         )
 
     @classmethod
@@ -123,7 +126,8 @@ class KnowledgeBase:
         """
         settings = settings or Settings.load()
         if path is not None:
-            settings = settings.model_copy(update={"kb": Path(path)})
+            settings = settings.model_copy(update={"kb": Path(path).expanduser()})
+        ours = [Path(settings.store.path)] if settings.kb.exists() else [settings.kb]
         choice = ModelChoice(
             embedder=embedder if embedder is not None else settings.embedder,
             reranker=reranker if reranker is not None else settings.reranker,
@@ -138,10 +142,10 @@ class KnowledgeBase:
             catalog = resources.enter_context(Catalog.open(settings.catalog))
             record = catalog.get_collection(settings.collection)
             settings = _with_remembered_cut(settings, record)
-            binding = ModelBinding(choice, _remembered(record))
+            binding = ModelBinding(choice, _remembered(record) or _held(client, settings.collection))
             kb = cls(settings, catalog, client, binding, resources.pop_all())
-            _keep_out(settings.kb)
         try:
+            _keep_out(ours)
             kb._mend()
         except BaseException:
             kb.close()
@@ -156,7 +160,7 @@ class KnowledgeBase:
 
         Args:
             sources: a file, a folder, a list of them, or an iterable of `Document`.
-            force: embed everything anew, changed or not.
+            force: embed everything anew, changed or not. Also when the store was lost: the catalog then forgets what is not ingested again.
             progress: where to show how it goes; None shows a bar if standard error is a terminal.
 
         Raises:
@@ -168,6 +172,11 @@ class KnowledgeBase:
             ingestion = self._ingestion()
             selection = ingestion.select(sources)
             embedder = self._binding.embedder()
+            if self._store_is_lost():
+                if not force:
+                    raise self._lost()
+                self._catalog.delete_collection(self._settings.collection)
+                selection = replace(selection, deletions=())
             self._ensure_collection(embedder)
             return ingestion.run(selection, embedder, force=force, progress=progress)
 
@@ -205,8 +214,15 @@ class KnowledgeBase:
 
         Returns:
             Hits; empty when nothing was ingested yet.
+
+        Raises:
+            ConfigurationError: an empty query, or an option out of range.
+            FilterError: a filter that cannot be expressed.
+            StoreError: the store cannot be searched, or what was ingested is not there any more.
         """
         if not self._client.collection_exists(self._settings.collection):
+            if self._store_is_lost():
+                raise self._lost()
             return Hits()
         return self._retriever.search(
             query,
@@ -231,6 +247,8 @@ class KnowledgeBase:
         """Delete documents by id; returns how many there were. Unknown ids are left alone."""
         wanted = [document_ids] if isinstance(document_ids, str) else list(document_ids)
         with self._writing():
+            if self._store_is_lost():
+                raise self._lost()
             return 0 if self._collection() is None else self._ingestion().delete(wanted)
 
     def document(self, document_id: str) -> DocumentRecord | None:
@@ -300,16 +318,41 @@ class KnowledgeBase:
         name = self._settings.collection
         record, cut = self._collection(), _cut(self._settings)
         if record is None:
+            self._refuse_points_of_others()
             self._catalog.create_collection(name, embedder.space, self._binding.reranker_name, cut)
             self._binding.remember(Remembered(embedder.space, self._binding.reranker_name))
         elif record.chunking != cut:
             self._catalog.set_chunking(name, cut)
         ensure_collection(self._client, self._settings.store, embedder.space)
 
+    def _store_is_lost(self) -> bool:
+        """Whether the catalog knows documents of a collection that the store does not have."""
+        name = self._settings.collection
+        return self._catalog.counts(name).documents > 0 and not self._client.collection_exists(name)
+
+    def _lost(self) -> StoreError:
+        name, place = self._settings.collection, self._settings.url or self._settings.store.path
+        return StoreError(
+            f"The catalog {self._catalog.url} knows {self._catalog.counts(name).documents} documents, but there is no collection {name!r} in "
+            f"the store {place}. Nothing was changed. If the store is elsewhere, correct `url`, `collection` or `kb`; if it is lost or "
+            "new, have everything embedded anew: qwen3-rag ingest PATH --force (Python: ingest(…, force=True))."
+        )
+
+    def _refuse_points_of_others(self) -> None:
+        """Points that the catalog does not know would be found, but never updated or deleted."""
+        name, place = self._settings.collection, self._settings.url or self._settings.store.path
+        points = self._client.count(name, exact=True).count if self._client.collection_exists(name) else 0
+        if points:
+            raise StoreError(
+                f"The collection {name!r} in the store {place} holds {points} points that the catalog {self._catalog.url} knows nothing of. "
+                "Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a new collection "
+                "(QWEN3_RAG_COLLECTION). If the catalog is lost, remove the store and ingest again."
+            )
+
     def _ingestion(self) -> Ingestion:
         settings = self._settings
         config = IngestionConfig(settings.collection, settings.sources, settings.chunking, settings.ingestion, settings.language)
-        return Ingestion(self._catalog, self._client, config)
+        return Ingestion(self._catalog, self._client, config, self._visibility)
 
     def _mend(self) -> None:
         """At opening: refuse a store of another space, and repair unless somebody is writing just now."""
@@ -330,6 +373,14 @@ def _remembered(record: CollectionRecord | None) -> Remembered | None:
     return Remembered(record.space, record.reranker) if record else None
 
 
+def _held(client: QdrantClient, collection: str) -> Remembered | None:
+    """What a collection without a record in the catalog says of itself, as on a server that another process fills."""
+    if not client.collection_exists(collection):
+        return None
+    space = read_space(client, collection)
+    return Remembered(space, default_reranker_for(space.model))
+
+
 def _cut(settings: Settings) -> str:
     """The settings that decide how documents are cut and analysed, as the catalog keeps them."""
     return json.dumps({name: getattr(settings, name) for name in CUT})
@@ -341,8 +392,9 @@ def _with_remembered_cut(settings: Settings, record: CollectionRecord | None) ->
     return settings.model_copy(update={name: value for name, value in kept.items() if name not in settings.model_fields_set})
 
 
-def _keep_out(folder: Path) -> None:
-    """Have version control, and an ingest of a folder above, leave our files alone."""
-    marker = folder / ".gitignore"
-    if folder.is_dir() and not marker.exists():
-        marker.write_text("*\n", encoding="utf-8")
+def _keep_out(folders: Iterable[Path]) -> None:
+    """Have version control, and an ingest of a folder above, leave folders alone that hold nothing but our files."""
+    for folder in folders:
+        marker = folder / ".gitignore"
+        if folder.is_dir() and not marker.exists():
+            marker.write_text("*\n", encoding="utf-8")

@@ -1,20 +1,22 @@
 """The only place that reads the environment or a TOML file.
 
 `Settings` is flat, so that an environment variable, a TOML key, a command-line option and a keyword share one word:
-`QWEN3_RAG_URL`, `url = …`, `--url`, `Settings(url=…)`. Each room takes its own small frozen part of it (`settings.store`,
+`QWEN3_RAG_TOP_K`, `top_k = …`, `--top-k`, `Settings(top_k=…)`. Each room takes its own small frozen part of it (`settings.store`,
 `settings.chunking`, …) and never the whole. Order of precedence: arguments, environment, `qwen3-rag.toml` in the working folder,
 defaults.
 """
 
 from __future__ import annotations
 
+import difflib
+import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, TomlConfigSettingsSource
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.types import Fusion, Mode
@@ -23,6 +25,7 @@ DEFAULT_EMBEDDER = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
 NANO = "nano"
 TOML_FILE = "qwen3-rag.toml"
+CATALOG_FILE = "catalog.db"
 MEMORY = ":memory:"
 """As the folder of a knowledge base: nothing is kept. For tests."""
 
@@ -101,7 +104,7 @@ class RetrievalSettings:
 class Settings(BaseSettings):
     """All settings, flat. Every field can be given as `QWEN3_RAG_<NAME>` or in `qwen3-rag.toml`."""
 
-    model_config = SettingsConfigDict(env_prefix="QWEN3_RAG_", extra="forbid", frozen=True, toml_file=TOML_FILE)
+    model_config = SettingsConfigDict(env_prefix="QWEN3_RAG_", env_ignore_empty=True, extra="forbid", frozen=True, toml_file=TOML_FILE)
 
     kb: Path = Field(Path("kb"), description="Folder of the knowledge base: catalog and embedded store.")
 
@@ -124,7 +127,9 @@ class Settings(BaseSettings):
 
     chunk_tokens: int = Field(512, ge=16, description="Most tokens of a chunk, its context line included.")
     chunk_overlap: int = Field(0, ge=0, description="Tokens shared by neighbouring chunks.")
-    language: str | None = Field(None, description="ISO 639-1 code of all documents. Unset: detected.")
+    language: str | None = Field(
+        None, pattern="^[A-Za-z]{2,3}([-_].+)?$", description="ISO 639-1 code of all documents, such as de. Unset: detected."
+    )
     include: Annotated[tuple[str, ...], Field((), description="Globs of files to ingest. Unset: every readable format.")]
     exclude: Annotated[tuple[str, ...], Field((), description="Globs of files to leave out.")]
     max_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Larger files are refused.")
@@ -149,13 +154,22 @@ class Settings(BaseSettings):
         """Settings from arguments, environment and TOML.
 
         Raises:
-            ConfigurationError: naming each setting that is unknown or out of range.
+            ConfigurationError: naming each setting that is unknown or out of range, or saying why the TOML file cannot be read.
         """
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors())
-            raise ConfigurationError(f"Settings are not valid: {faults}. Known settings: {', '.join(cls.model_fields)}") from None
+            faults = "; ".join(_fault(".".join(map(str, item["loc"])) or "settings", item["type"], item["msg"]) for item in error.errors())
+            raise ConfigurationError(
+                f"Settings are not valid: {faults}. Correct them where they were given: as an argument or option, as QWEN3_RAG_<NAME>, "
+                f"or in {Path(TOML_FILE).absolute()}. Known settings: {', '.join(cls.model_fields)}"
+            ) from None
+        except SettingsError as error:
+            raise ConfigurationError(f"{error}. In the environment a list is written as JSON: QWEN3_RAG_INCLUDE='[\"*.md\"]'") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ConfigurationError(
+                f'{Path(TOML_FILE).absolute()} cannot be read: {error}. Mend it, or take it away. A line looks like this: embedder = "nano"'
+            ) from None
 
     @classmethod
     def settings_customise_sources(
@@ -173,7 +187,7 @@ class Settings(BaseSettings):
     def store(self) -> StoreSettings:
         """The part that `store/` takes."""
         return StoreSettings(
-            path=MEMORY if str(self.kb) == MEMORY else str(self.kb / "store"),
+            path=MEMORY if str(self.kb) == MEMORY else str((self.kb / "store").expanduser()),
             url=self.url,
             api_key=self.api_key,
             prefer_grpc=self.prefer_grpc,
@@ -186,8 +200,14 @@ class Settings(BaseSettings):
     @property
     def catalog(self) -> CatalogSettings:
         """The part that `catalog/` takes."""
-        file = "" if str(self.kb) == MEMORY else f"/{(self.kb / 'catalog.db').resolve()}"
-        return CatalogSettings(self.database_url or f"sqlite://{file}")
+        return CatalogSettings(self.database_url or self._sqlite_url())
+
+    def _sqlite_url(self) -> str:
+        """The URL of the catalog's file, whatever characters its path holds."""
+        from sqlalchemy import URL
+
+        file = None if str(self.kb) == MEMORY else str((self.kb / CATALOG_FILE).expanduser().resolve())
+        return URL.create("sqlite", database=file).render_as_string()
 
     @property
     def chunking(self) -> ChunkingSettings:
@@ -218,3 +238,10 @@ class Settings(BaseSettings):
             rerank_threshold=self.rerank_threshold,
             rerank_deadline=self.rerank_deadline,
         )
+
+
+def _fault(name: str, kind: str, message: str) -> str:
+    if kind != "extra_forbidden":
+        return f"{name}: {message}"
+    near = difflib.get_close_matches(name, Settings.model_fields, 1)
+    return f"{name} is not a setting" + (f" (did you mean {near[0]}?)" if near else "")

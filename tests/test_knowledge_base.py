@@ -243,3 +243,59 @@ def test_an_emptied_document_goes_an_unreadable_one_stays(tmp_path: Path, folder
 def test_a_knowledge_base_inside_the_ingested_folder_does_not_eat_itself(tmp_path: Path, folder: Path, embedder: HashEmbedder):
     with KnowledgeBase.open(folder / "kb", embedder=embedder) as kb:
         assert (kb.ingest(folder).added, kb.ingest(folder).added) == (3, 0)
+
+
+def test_points_that_the_store_lost_come_back(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+        lost = kb.search("otter", top_k=1)[0]
+        kb._client.delete("documents", points_selector=[lost.point_id], wait=True)
+        embedder.embedded.clear()
+        report = kb.ingest(folder)
+        assert (report.updated, report.unchanged, len(embedder.embedded)) == (1, 2, 1)
+        assert kb.search("otter", top_k=1)[0].point_id == lost.point_id
+        assert kb.ingest(folder).unchanged == 3
+
+
+def test_a_file_given_by_itself_belongs_to_its_folder(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder / "otter.md")
+        kb.ingest(folder)
+        (folder / "otter.md").unlink()
+        assert kb.ingest(folder).deleted == 1
+
+
+def test_narrower_globs_delete_nothing_that_is_still_there(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(folder)
+    with KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", include=("*.md",)), embedder=embedder) as kb:
+        assert kb.ingest(folder).deleted == 0
+        assert kb.status().documents == 3
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "50%20off", "ümläut und leer", "a#b"])
+def test_any_name_of_a_folder_will_do(tmp_path: Path, embedder: HashEmbedder, name: str):
+    with KnowledgeBase.open(tmp_path / name, embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+    assert (tmp_path / name / "catalog.db").is_file()
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with KnowledgeBase.open("~/kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text=OTTER)])
+    assert {"catalog.db", "store"} <= {path.name for path in (tmp_path / "kb").iterdir()}
+
+
+def test_a_folder_that_was_there_before_is_not_hidden(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(folder, embedder=embedder) as kb:
+        assert kb.ingest(folder).added == 3
+    assert not (folder / ".gitignore").exists()
+
+
+def test_language_tags_are_read_as_languages(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest([Document(id="a", text="Die Schlüssel werden gewechselt.", language="de-AT")])
+        assert kb.status().languages == {"de": 1}
+        assert kb.search("Schlüssel", filters={"language": "de"})[0].document_id == "a"

@@ -5,6 +5,7 @@ from qwen3_rag.ingestion.repair import repair
 from qwen3_rag.ingestion.report import Action, IngestReport, Outcome
 from qwen3_rag.ingestion.run import Ingestion, IngestionConfig
 from qwen3_rag.ingestion.selection import Sources
+from qwen3_rag.ingestion.visibility import Visibility
 
 __all__ = [
     "Action",
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "RichProgress",
     "Sources",
+    "Visibility",
     "default_progress",
     "repair",
 ]

@@ -14,11 +14,11 @@ from typing import Any
 
 from qwen3_rag.catalog import Catalog, ChunkRecord, DocumentRecord, DocumentState
 from qwen3_rag.chunking import Chunker
-from qwen3_rag.errors import CatalogError, Qwen3RagError, StoreError, UnsupportedFormatError
+from qwen3_rag.errors import CatalogError, Qwen3RagError, SourceError, StoreError, UnsupportedFormatError
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.settings import SourceSettings
 from qwen3_rag.sources import SourceFile, hash_file, read
-from qwen3_rag.store.language import detect
+from qwen3_rag.store.language import detect, primary
 from qwen3_rag.store.points import assign_point_ids, content_hash, payload
 from qwen3_rag.types import Chunk, Document, Syntax
 
@@ -30,13 +30,14 @@ PREPARATION_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document ready to be embedded. `fresh` are the indices of the chunks whose points do not exist yet."""
+    """A document ready to be embedded. `fresh` are the indices of the chunks to embed, `added` the points that the served version lacks."""
 
     document: Document
     record: DocumentRecord
     chunks: tuple[Chunk, ...]
     chunk_records: tuple[ChunkRecord, ...]
     fresh: tuple[int, ...]
+    added: frozenset[str]
     known: bool
 
     @property
@@ -50,6 +51,8 @@ class Preparer:
 
     Args:
         force: prepare also what is unchanged, every chunk fresh.
+        stored: the points that the store really has, where it has fewer than the catalog says; None where it has them all. Documents
+            that miss some are prepared although they are unchanged.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Preparer:
         language: str | None,
         states: Mapping[str, DocumentState],
         force: bool,
+        stored: frozenset[str] | None = None,
     ) -> None:
         self._catalog = catalog
         self._collection = collection
@@ -70,6 +74,7 @@ class Preparer:
         self._language = language
         self._states = states
         self._force = force
+        self._stored = stored
         self._settings_hash = _digest([PREPARATION_VERSION, chunker.fingerprint, language])
 
     def __call__(self, item: SourceFile | Document) -> Prepared | Outcome:
@@ -77,12 +82,14 @@ class Preparer:
         document_id = item.id if isinstance(item, Document) else item.document_id
         stage = "read"
         try:
+            if isinstance(item, Document):
+                check_document(item)
             digest = document_hash(item) if isinstance(item, Document) else hash_file(item.path)
             if self._unchanged(document_id, digest):
                 return Outcome(document_id, Action.UNCHANGED)
             document = item if isinstance(item, Document) else read(item, self._sources)
             stage = "chunk"
-            return self._prepared(document, digest, root=None if isinstance(item, Document) else item.root)
+            return self._prepared(document, digest, root=None if isinstance(item, Document) else item.root or item.path.parent)
         except (CatalogError, StoreError):
             raise
         except UnsupportedFormatError as error:
@@ -90,27 +97,35 @@ class Preparer:
         except Qwen3RagError as error:
             return Outcome(document_id, Action.FAILED, stage=stage, reason=str(error))
         except Exception as error:
-            logger.warning("%s could not be prepared", document_id, exc_info=True)
+            logger.info("%s could not be prepared", document_id, exc_info=True)  # the reason is in the report and in `failures`
             return Outcome(document_id, Action.FAILED, stage=stage, reason=f"{type(error).__name__}: {error}")
 
     def _unchanged(self, document_id: str, digest: str) -> bool:
         state = self._states.get(document_id)
-        return not self._force and state is not None and (state.content_hash, state.settings_hash) == (digest, self._settings_hash)
+        if self._force or state is None or (state.content_hash, state.settings_hash) != (digest, self._settings_hash):
+            return False
+        return self._stored is None or self._served(document_id) == self._catalog.current_point_ids(self._collection, document_id)
+
+    def _served(self, document_id: str) -> set[str]:
+        """The points of the document's current version, as far as the store has them."""
+        served = self._catalog.current_point_ids(self._collection, document_id)
+        return served if self._stored is None else served & self._stored
 
     def _prepared(self, document: Document, digest: str, root: object) -> Prepared | Outcome:
-        language = document.language or self._language or _language(document)
+        language = primary(document.language) or self._language or _language(document)
         chunks = tuple(replace(chunk, language=language) for chunk in self._chunker.chunk(document))
         if not chunks:
             return Outcome(document.id, Action.EMPTY, stage="chunk", reason="there is no text in it")
         records = tuple(_chunk_record(chunk, point, document) for chunk, point in zip(chunks, assign_point_ids(chunks), strict=True))
         known = document.id in self._states
-        existing = set() if self._force or not known else self._catalog.current_point_ids(self._collection, document.id)
+        served = self._served(document.id) if known else set()
         return Prepared(
             document=document,
             record=self._record(document, digest, language, root, payload(chunks[0], document)["metadata"]),
             chunks=chunks,
             chunk_records=records,
-            fresh=tuple(index for index, record in enumerate(records) if record.point_id not in existing),
+            fresh=tuple(index for index, record in enumerate(records) if self._force or record.point_id not in served),
+            added=frozenset(record.point_id for record in records) - served,
             known=known,
         )
 
@@ -129,6 +144,30 @@ class Preparer:
         )
 
 
+def check_document(document: Document) -> None:
+    """Refuse a `Document` whose fields are not what their types say, or that no database can keep.
+
+    Raises:
+        SourceError: naming the document, the field and what belongs there.
+    """
+    for name in ("text", "title", "source", "language", "tenant"):
+        value = getattr(document, name)
+        if not isinstance(value, str) and (value is not None or name == "text"):
+            raise SourceError(f"Document {document.id!r}: its {name} is not a string but {type(value).__name__}. Give it as a string")
+    for name in ("id", "title"):
+        if _has_surrogates(getattr(document, name) or ""):
+            raise SourceError(f"Document {document.id!r}: its {name} holds a lone surrogate, which is not valid Unicode. Replace it")
+    try:
+        written = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SourceError(
+            f"Document {document.id!r}: its metadata is not a mapping that can be written as JSON ({error}). "
+            "Use text keys, and text, numbers, booleans, dates, lists and mappings as values"
+        ) from None
+    if _has_surrogates(written):
+        raise SourceError(f"Document {document.id!r}: its metadata holds a lone surrogate, which is not valid Unicode. Replace it")
+
+
 def document_hash(document: Document) -> str:
     """SHA-256 over everything of a `Document` that reaches the store."""
     headings = [[item.text, item.level, item.start] for item in document.headings]
@@ -140,6 +179,14 @@ def document_hash(document: Document) -> str:
 def _language(document: Document) -> str:
     """The language that BM25 analyses the document in. Code is English words, whatever its comments are in."""
     return "en" if document.syntax is Syntax.CODE else detect(document.text)
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _chunk_record(chunk: Chunk, point_id: str, document: Document) -> ChunkRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,11 +18,15 @@ from qwen3_rag.ingestion.progress import Progress, default_progress
 from qwen3_rag.ingestion.report import Action, IngestReport, Outcome
 from qwen3_rag.ingestion.selection import Selection, Sources, select
 from qwen3_rag.ingestion.sync import disappeared
+from qwen3_rag.ingestion.tidy import point_ids
+from qwen3_rag.ingestion.visibility import Visibility
 from qwen3_rag.ingestion.writer import Writer
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.settings import ChunkingSettings, IngestionSettings, SourceSettings
 from qwen3_rag.sources import SourceFile
 from qwen3_rag.types import Document
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,11 @@ class IngestionConfig:
 class Ingestion:
     """Ingests into and deletes from one collection, which must exist. The caller holds the collection's writing lock."""
 
-    def __init__(self, catalog: Catalog, client: QdrantClient, config: IngestionConfig) -> None:
+    def __init__(self, catalog: Catalog, client: QdrantClient, config: IngestionConfig, visibility: Visibility) -> None:
         self._catalog = catalog
+        self._client = client
         self._config = config
-        self._writer = Writer(catalog, client, config.collection)
+        self._writer = Writer(catalog, client, config.collection, visibility)
         self._failing: frozenset[str] = frozenset()
 
     def select(self, sources: Sources) -> Selection:
@@ -54,7 +60,7 @@ class Ingestion:
         Raises:
             StoreError, CatalogError: the run could not go on. It is recorded as failed; what was written stays.
         """
-        run_id = self._catalog.start_run(self._config.collection, settings=asdict(self._config))
+        run_id = self._catalog.start_run(self._config.collection, settings=asdict(self._config), paths=selection.paths)
         report = IngestReport()
         began = time.perf_counter()
         status, error = RunStatus.INTERRUPTED, None
@@ -113,7 +119,17 @@ class Ingestion:
             language=self._config.language,
             states=states,
             force=force,
+            stored=self._stored(),
         )
+
+    def _stored(self) -> frozenset[str] | None:
+        """The points in the store if it lost some, as a power cut can make it; looked up only then."""
+        name = self._config.collection
+        if self._client.count(name, exact=True).count >= self._catalog.counts(name).chunks:
+            return None
+        stored = frozenset(point_ids(self._client, name))
+        logger.warning("the store has lost points; the documents they belong to are embedded anew")
+        return stored
 
     def _note(self, outcome: Outcome) -> None:
         """Keep a failure in the catalog; forget that of a document which is all right again."""
@@ -126,7 +142,7 @@ class Ingestion:
 
     def _forget_failures(self, selection: Selection) -> None:
         """Failures of files that are no longer there are of no use."""
-        gone = {key for folder in selection.folders for key in disappeared(self._failing, folder, selection.present)}
+        gone = {key for folder in selection.folders for key in disappeared(self._failing, folder, selection.present, selection.unlisted)}
         if gone:
             self._catalog.clear_failures(self._config.collection, gone)
 

@@ -5,7 +5,8 @@ Everything that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,7 +27,8 @@ Sources = str | Path | Document | Iterable[str | Path | Document]
 class Selection:
     """The items of a run in order, how many there are (None: not known before the end), ids to delete, and files left out.
 
-    `folders` were listed, and `present` are the ids of all that was seen in them.
+    `folders` were listed, `present` are the ids of all that was seen in them, `unlisted` the folders below that could not be. `paths` is
+    what was given, for the record.
     """
 
     items: Iterable[SourceFile | Document]
@@ -35,6 +37,8 @@ class Selection:
     skipped: tuple[Outcome, ...] = ()
     folders: tuple[Path, ...] = ()
     present: frozenset[str] = frozenset()
+    unlisted: tuple[Path, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 def select(sources: Sources, states: Mapping[str, DocumentState], settings: SourceSettings, max_delete_share: float) -> Selection:
@@ -46,9 +50,11 @@ def select(sources: Sources, states: Mapping[str, DocumentState], settings: Sour
         ConfigurationError: paths and documents are mixed, or something else was given.
     """
     if isinstance(sources, (str, Path)):
-        return _select_paths([Path(sources)], states, settings, max_delete_share)
+        return _select_paths([_path(sources)], states, settings, max_delete_share)
     if isinstance(sources, Document):
         sources = [sources]
+    if not isinstance(sources, Iterable):
+        raise _unexpected(sources)
     given = iter(sources)
     first = next(given, None)
     if first is None:
@@ -63,23 +69,26 @@ def _select_paths(paths: list[Path], states: Mapping[str, DocumentState], settin
     listed = list(discover(paths, settings))
     files = {item.document_id: item for item in listed if isinstance(item, SourceFile)}
     skipped = [item for item in listed if isinstance(item, Skipped)]
-    present = frozenset(files) | {item.document_id for item in skipped if not _is_empty(item)}
+    emptied = {item.document_id for item in skipped if _is_empty(item)}
+    present = (frozenset(files) | {item.document_id for item in skipped}) - emptied
+    unlisted = tuple(item.path for item in skipped if item.is_folder)
     folders = tuple(path.expanduser().resolve() for path in paths if path.expanduser().is_dir())
-    unlisted = [item.path for item in skipped if item.is_folder]
+    known = [key for key, state in states.items() if state.root is not None]
     deletions: set[str] = set()
     for folder in folders:
-        deletions.update(_gone(folder, present, unlisted, states, max_delete_share))
-    outcomes = tuple(_skip(item, known=item.document_id in states and item.document_id not in deletions) for item in skipped)
-    return Selection(tuple(files.values()), len(files), tuple(sorted(deletions)), outcomes, folders, present)
-
-
-def _gone(
-    folder: Path, present: Collection[str], unlisted: list[Path], states: Mapping[str, DocumentState], max_delete_share: float
-) -> list[str]:
-    known = [key for key, state in states.items() if state.root is not None]
-    gone = disappeared(known, folder, present, unlisted)
-    check_deletions(folder, gone, len(below(known, folder)), len(below(present, folder)), max_delete_share)
-    return gone
+        gone = [key for key in disappeared(known, folder, present, unlisted) if key in emptied or not os.path.lexists(key)]
+        check_deletions(folder, gone, len(below(known, folder)), len(below(present, folder)), max_delete_share)
+        deletions.update(gone)
+    return Selection(
+        tuple(files.values()),
+        len(files),
+        deletions=tuple(sorted(deletions)),
+        skipped=tuple(_skip(item, known=item.document_id in states and item.document_id not in deletions) for item in skipped),
+        folders=folders,
+        present=present,
+        unlisted=unlisted,
+        paths=tuple(str(path) for path in paths),
+    )
 
 
 def _is_empty(item: Skipped) -> bool:
@@ -99,10 +108,18 @@ def _documents(items: Iterable[str | Path | Document]) -> Iterator[Document]:
     for item in items:
         if not isinstance(item, Document):
             raise ConfigurationError(f"Documents and paths cannot be mixed in one call: {item!r}. Ingest them in two calls.")
+        if not isinstance(item.id, str):
+            raise ConfigurationError(f"The id of a Document is a string, not {item.id!r}. Write Document(id=str(…), …).")
         yield item
 
 
 def _path(item: str | Path | Document) -> Path:
+    if item == "":
+        raise ConfigurationError("A path is empty. The working folder is written as '.'; perhaps a shell variable is not set.")
     if isinstance(item, (str, Path)):
         return Path(item)
-    raise ConfigurationError(f"A path or a Document was expected, not {item!r}.")
+    raise _unexpected(item)
+
+
+def _unexpected(item: object) -> ConfigurationError:
+    return ConfigurationError(f"A path or a Document was expected, or several of them, not {item!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qdrant_client import QdrantClient, models
@@ -12,6 +12,9 @@ from qwen3_rag.store.points import payload
 from qwen3_rag.types import Chunk, Document
 
 POINTS_PER_REQUEST = 256
+SCROLL_PAGE = 10_000
+FIXED = frozenset({"text", "title", "language"})
+"""Payload keys that belong to the content of a point: one that stays has them right already."""
 
 
 def tidy(client: QdrantClient, collection: str, items: Sequence[Unfinished]) -> None:
@@ -27,6 +30,16 @@ def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[str
     for start in range(0, len(point_ids), POINTS_PER_REQUEST):
         ids: list[models.ExtendedPointId] = list(point_ids[start : start + POINTS_PER_REQUEST])
         client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
+
+
+def point_ids(client: QdrantClient, collection: str) -> Iterator[str]:
+    """The ids of all points in the store."""
+    offset: Any = None
+    while True:
+        page, offset = client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=False, with_vectors=False)
+        yield from (str(record.id) for record in page)
+        if offset is None:
+            return
 
 
 def refresh_payloads(client: QdrantClient, collection: str, document: DocumentRecord, chunks: Sequence[ChunkRecord]) -> None:
@@ -60,4 +73,4 @@ def _moved_payload(document: DocumentRecord, chunk: ChunkRecord) -> dict[str, An
             tenant=document.tenant,
         ),
     )
-    return {name: value for name, value in fields.items() if name != "text"}
+    return {name: value for name, value in fields.items() if name not in FIXED}

@@ -18,6 +18,7 @@ from qwen3_rag.errors import StoreError, StoreFullError, StoreLockedError, Store
 from qwen3_rag.ingestion.embedding import Embedded
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, tidy
+from qwen3_rag.ingestion.visibility import Visibility
 from qwen3_rag.store.points import to_point
 from qwen3_rag.store.sparse import Bm25Encoder
 
@@ -27,10 +28,11 @@ _RUN_ENDING = (StoreFullError, StoreLockedError, StoreUnavailableError)
 class Writer:
     """Writes documents into one collection and deletes them from it, always in the order above."""
 
-    def __init__(self, catalog: Catalog, client: QdrantClient, collection: str) -> None:
+    def __init__(self, catalog: Catalog, client: QdrantClient, collection: str, visibility: Visibility) -> None:
         self._catalog = catalog
         self._client = client
         self._collection = collection
+        self._visibility = visibility
         self._bm25 = Bm25Encoder()
 
     def write(self, documents: Sequence[Embedded]) -> list[Outcome]:
@@ -41,19 +43,25 @@ class Writer:
             CatalogError: likewise.
         """
         writes = self._catalog.begin_writes(self._collection, [(item.prepared.record, item.prepared.chunk_records) for item in documents])
+        self._visibility.hide(point for item in documents for point in item.prepared.added)
         stored, outcomes = self._store(list(zip(writes, documents, strict=True)))
         kept = [write for write, _ in stored]
         self._catalog.commit_writes(kept)
         leftovers = self._catalog.leftovers(kept)
+        self._visibility.hide(point for item in leftovers for point in item.obsolete_points)
         tidy(self._client, self._collection, leftovers)
         self._catalog.finish_writes(kept)
+        self._visibility.hide(())
         return outcomes + [_outcome(item, len(left.obsolete_points)) for (_, item), left in zip(stored, leftovers, strict=True)]
 
     def delete(self, document_ids: Sequence[str]) -> list[Outcome]:
         """Delete documents; unknown ids are left out of the result."""
         deletions = self._catalog.begin_deletes(self._collection, document_ids)
-        delete_points(self._client, self._collection, [point for deletion in deletions for point in deletion.point_ids])
+        points = [point for deletion in deletions for point in deletion.point_ids]
+        self._visibility.hide(points)
+        delete_points(self._client, self._collection, points)
         self._catalog.finish_deletes(deletions)
+        self._visibility.hide(())
         return [Outcome(deletion.document_id, Action.DELETED, removed=len(deletion.point_ids)) for deletion in deletions]
 
     def _store(self, items: list[tuple[Write, Embedded]]) -> tuple[list[tuple[Write, Embedded]], list[Outcome]]:

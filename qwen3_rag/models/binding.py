@@ -101,6 +101,11 @@ class ModelBinding:
 
     def _check_early(self) -> None:
         remembered, chosen = self._remembered, self._choice.embedder
+        if chosen is not None and not isinstance(chosen, str) and not hasattr(chosen, "space"):
+            raise ConfigurationError(
+                f"{type(chosen).__name__} cannot be used as embedder: it does not say which space its vectors are of (`space`). Give a model "
+                "name, or an object with the methods and attributes of qwen3_rag.models.base.EmbedderLike."
+            )
         if remembered is None:
             return
         if self._choice.dim is not None and self._choice.dim != remembered.space.dim:

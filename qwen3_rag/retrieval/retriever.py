@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -42,7 +42,8 @@ class Retriever:
     """Searches one collection.
 
     `embedder` and `reranker` are objects or functions that give them when first needed; a lexical search never asks for the embedder.
-    `languages` tells which languages the collection holds, so that a query is only taken for one of those.
+    `languages` tells which languages the collection holds, so that a query is only taken for one of those; `hidden` which points
+    must not be found just now.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Retriever:
         settings: RetrievalSettings,
         languages: Callable[[], Sequence[str]],
         instruction: str | None = None,
+        hidden: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -62,6 +64,7 @@ class Retriever:
         self._settings = settings
         self._languages = languages
         self._instruction = instruction
+        self._hidden = hidden
         self._bm25 = Bm25Encoder()
 
     def search(
@@ -91,8 +94,7 @@ class Retriever:
             ConfigurationError: an empty query, or an option out of range.
             FilterError: a filter that cannot be expressed.
         """
-        if not query.strip():
-            raise ConfigurationError("The query is empty. Give the words or the question to search for.")
+        _check_query(query)
         options = resolve(
             self._settings,
             top_k=top_k,
@@ -104,7 +106,7 @@ class Retriever:
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
         )
-        search = _Search(query, options, instruction or self._instruction, build_filter(filters), Recorder())
+        search = _Search(query, options, instruction or self._instruction, _visible(build_filter(filters), self._hidden()), Recorder())
         hits = self._run(search)
         return Hits(hits, _trace(search) if explain else None)
 
@@ -264,3 +266,23 @@ def _trace(search: _Search) -> Trace:
         steps=tuple(search.recorder.steps),
         deadline_reached=search.deadline_reached,
     )
+
+
+def _visible(conditions: models.Filter | None, hidden: Collection[str]) -> models.Filter | None:
+    if not hidden:
+        return conditions
+    seen = models.Filter(must_not=[models.HasIdCondition(has_id=list(hidden))])
+    return seen if conditions is None else models.Filter(must=[conditions, seen])
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, str):
+        raise ConfigurationError(f"A query is a string, not {type(query).__name__}. For several queries, search once for each.")
+    if not query.strip():
+        raise ConfigurationError("The query is empty. Give the words or the question to search for.")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"The query is not valid Unicode: a lone surrogate at character {error.start}. Decode its bytes with their own encoding."
+        ) from None

@@ -32,6 +32,9 @@ class Format(StrEnum):
     XLSX = "xlsx"
 
 
+OFFICE = frozenset({Format.PDF, Format.DOCX, Format.PPTX, Format.XLSX})
+
+
 @dataclass(frozen=True, slots=True)
 class FormatInfo:
     """A format, the endings and whole names it goes by, and the extra it needs, if any."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from qwen3_rag.errors import SourceError, SourceUnavailableError, UnsupportedFormatError
 from qwen3_rag.settings import SourceSettings
 from qwen3_rag.sources.discovery import SourceFile
-from qwen3_rag.sources.formats import SNIFF_BYTES, Format, binary_kind, contradiction, format_of, too_large
+from qwen3_rag.sources.formats import OFFICE, SNIFF_BYTES, Format, binary_kind, contradiction, format_of, too_large
 from qwen3_rag.sources.readers.base import Content, RawFile
 from qwen3_rag.sources.readers.html import read_html
 from qwen3_rag.sources.readers.markdown import read_markdown
@@ -62,7 +62,8 @@ def read(file: SourceFile, settings: SourceSettings) -> Document:
     Raises:
         SourceUnavailableError: the file cannot be read.
         UnsupportedFormatError: no reader knows it.
-        SourceError: it is empty, too large, damaged, encrypted, not what its name says, or its encoding cannot be told.
+        SourceError: it has no bytes, is a PDF or an office document without text, too large, damaged, encrypted, not what its name
+            says, or its encoding cannot be told.
         MissingExtraError: its format needs the extra `documents`.
     """
     data = _bytes(file.path, settings)
@@ -74,8 +75,8 @@ def read(file: SourceFile, settings: SourceSettings) -> Document:
     if actual:
         raise _contradicted(file.path, actual)
     content = _READERS[format_](RawFile(file.path, data, format_))
-    if not content.text.strip():
-        raise SourceError(f"{file.path} holds no text. Leave it out with an exclude glob")
+    if format_ in OFFICE and not content.text.strip():
+        raise SourceError(f"{file.path} holds no text; a scan has to be read by OCR first. Leave it out with an exclude glob")
     return _document(file, format_, content, hashlib.sha256(data).hexdigest())
 
 

@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient
 from qdrant_client.client_base import QdrantBase
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from qwen3_rag.errors import StoreError, StoreUnavailableError
+from qwen3_rag.errors import ConfigurationError, StoreError, StoreUnavailableError
 from qwen3_rag.settings import StoreSettings
 from qwen3_rag.store.edge.client import EdgeClient, as_qdrant_client
 
@@ -44,6 +44,7 @@ def open_client(settings: StoreSettings) -> QdrantClient:
     server are repeated a few times while it cannot be reached or is overloaded.
 
     Raises:
+        ConfigurationError: `url` is no address.
         StoreUnavailableError: the server cannot be reached.
         StoreLockedError: another process has the folder.
         StoreError: the server refuses the client, or the folder cannot be used.
@@ -60,13 +61,18 @@ def open_client(settings: StoreSettings) -> QdrantClient:
 
 
 def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
-    client = QdrantClient(
-        url=url,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        prefer_grpc=settings.prefer_grpc,
-        timeout=math.ceil(settings.timeout),
-        check_compatibility=False,
-    )
+    try:
+        client = QdrantClient(
+            url=url,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            prefer_grpc=settings.prefer_grpc,
+            timeout=math.ceil(settings.timeout),
+            check_compatibility=False,
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"url={url!r} is not the address of a Qdrant server ({error}). Write it like this: http://localhost:6333 (QWEN3_RAG_URL)."
+        ) from None
     _retry(client._client, url, settings.timeout)
     try:
         client.get_collections()

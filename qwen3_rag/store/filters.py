@@ -60,6 +60,8 @@ class Combinator(StrEnum):
 _RANGES = {Operator.GT: "gt", Operator.GTE: "gte", Operator.LT: "lt", Operator.LTE: "lte"}
 _EXACT_FLOAT = 2**53
 """Past this, a range of floats no longer tells neighbouring integers apart."""
+_LARGEST_INTEGER = 2**63 - 1
+"""Past this, integers are stored as floats."""
 
 _SEGMENT = re.compile(r"""("[^"]+"|[^".\[\]]+)((?:\[\d*\])*)(?:\.|$)""")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
@@ -197,9 +199,11 @@ def payload_path(key: str) -> str:
 def _equals(path: str, value: Any) -> models.Condition:
     if value is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
+    if isinstance(value, str):
+        value = _unicode(path, value)
     if isinstance(value, (bool, str)):
         return models.FieldCondition(key=path, match=models.MatchValue(value=value))
-    if isinstance(value, int) and abs(value) > _EXACT_FLOAT:
+    if isinstance(value, int) and _EXACT_FLOAT < abs(value) <= _LARGEST_INTEGER:
         return models.FieldCondition(key=path, match=models.MatchValue(value=value))
     if isinstance(value, (int, float)):
         return _range(path, gte=_finite(path, value), lte=value)
@@ -214,7 +218,7 @@ def _any_of(path: str, operator: Operator, values: Any) -> models.Condition:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise FilterError(f"Filter on {path!r}: {operator} takes a list, not {values!r}.")
     values = list(values)
-    texts = [value for value in values if isinstance(value, str)]
+    texts = [_unicode(path, value) for value in values if isinstance(value, str)]
     conditions = [_equals(path, value) for value in values if not isinstance(value, str)]
     if texts:
         conditions.append(models.FieldCondition(key=path, match=models.MatchAny(any=texts)))
@@ -263,7 +267,7 @@ def _exists(path: str, operator: Operator, value: Any) -> models.Condition:
 def _contains(path: str, operator: Operator, value: Any) -> models.Condition:
     if not isinstance(value, str) or not value:
         raise FilterError(f"Filter on {path!r}: {operator} looks for text inside text, not {value!r}; for a member of an array write $eq.")
-    return models.FieldCondition(key=path, match=models.MatchSubstring(substring=value))
+    return models.FieldCondition(key=path, match=models.MatchSubstring(substring=_unicode(path, value)))
 
 
 _OPERATORS: dict[Operator, Callable[[str, Operator, Any], models.Condition]] = {
@@ -294,9 +298,21 @@ def _midnight(day: date) -> datetime:
 
 
 def _finite(path: str, value: float) -> float:
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        finite = False
+    if not finite:
         raise FilterError(f"Filter on {path!r}: {value!r} is not a number that can be compared.")
     return value
+
+
+def _unicode(path: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FilterError(f"Filter on {path!r}: {text!r} is not valid Unicode, so no stored text equals it. Decode it properly.") from None
+    return text
 
 
 def _point_in_time(path: str, operator: Operator, text: str) -> date:

@@ -74,7 +74,7 @@ def read_space(client: QdrantBase, collection: str) -> EmbeddingSpace:
     if not isinstance(described, Mapping):
         raise StoreError(
             f"Collection {collection!r} was not made by qwen3-rag: it does not say which model its vectors are of. "
-            "Choose another name with the setting `collection` (QWEN3_RAG_COLLECTION, --collection)."
+            "Choose another name with the setting `collection` (QWEN3_RAG_COLLECTION)."
         )
     if described.get("schema_version", 0) > SCHEMA_VERSION:
         raise StoreError(

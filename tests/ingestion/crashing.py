@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag.catalog import Catalog
 
 CLIENT_CALLS = ("upsert", "delete", "batch_update_points")
-CATALOG_CALLS = ("begin_writes", "commit_writes", "finish_writes", "abandon_write", "begin_deletes", "finish_deletes")
+CATALOG_CALLS = ("begin_writes", "commit_writes", "finish_writes", "abandon_writes", "settle", "begin_deletes", "finish_deletes")
 
 
 class Crash(BaseException):
@@ -56,3 +56,24 @@ def crash_at(client: QdrantClient, at: int | None, when: When, monkeypatch: Any)
         for name in CATALOG_CALLS:
             patch.setattr(Catalog, name, fuse.wrap(f"catalog.{name}", getattr(Catalog, name)))
         yield fuse
+
+
+@contextmanager
+def watched_writes(client: QdrantClient, look: Callable[[], None], monkeypatch: Any) -> Iterator[None]:
+    """Within the block, `look` is called before and after every write."""
+
+    def watched(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            look()
+            result = function(*args, **kwargs)
+            look()
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in CLIENT_CALLS:
+            patch.setattr(client, name, watched(getattr(client, name)))
+        for name in CATALOG_CALLS:
+            patch.setattr(Catalog, name, watched(getattr(Catalog, name)))
+        yield

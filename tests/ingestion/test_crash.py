@@ -16,7 +16,7 @@ from qwen3_rag.catalog import Catalog
 from qwen3_rag.settings import ChunkingSettings
 from tests.fakes import HashEmbedder
 from tests.ingestion.agreement import COLLECTION, check_agreement, payloads
-from tests.ingestion.crashing import Crash, When, crash_at
+from tests.ingestion.crashing import Crash, When, crash_at, watched_writes
 
 TOKENS = 16
 
@@ -179,3 +179,21 @@ def test_any_sequence_of_ingests_deletions_and_deaths(tmp_path_factory: pytest.T
     case = Ingestions.TestCase
     case.settings = settings(max_examples=25, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
     case().runTest()
+
+
+def test_a_search_meets_the_old_or_the_new_version_never_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Search before and after every single write of an update."""
+    world = World(tmp_path)
+    old, new = Document(id="a", text=text("red", "blue")), Document(id="a", text=text("green", "red", "blue"))
+    seen: list[list[str]] = []
+    with world.open() as kb:
+        kb.ingest([old])
+
+        def look() -> None:
+            seen.append(sorted(hit.text.split()[0] for hit in kb.search("red green blue", top_k=10)))
+
+        with watched_writes(world.client, look, monkeypatch):
+            kb.ingest([new])
+            kb.delete("a")
+    versions = [["blue", "red"], ["blue", "green", "red"], []]
+    assert [name for name, _ in itertools.groupby(seen)] == versions

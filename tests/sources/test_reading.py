@@ -291,7 +291,6 @@ class TestRefused:
             ("a.xlsx", b"PK\x03\x04" + bytes(26) + b"word/document.xml", "it is a DOCX document"),
             ("a.md", b"PK\x03\x04" + bytes(26), "it is a ZIP archive"),
             ("a.txt", b"", "is empty"),
-            ("a.txt", b" \n\t\r\n", "holds no text"),
             ("a.txt", b"abc\x00def", "holds binary data"),
             ("a.md", "Привет".encode("koi8-r"), "save it as UTF-8"),
         ],
@@ -299,6 +298,9 @@ class TestRefused:
     def test_the_reason_names_the_file(self, tmp_path: Path, name: str, content: bytes, reason: str) -> None:
         with pytest.raises(SourceError, match=rf"{name} .*{reason}"):
             load(tmp_path, name, content)
+
+    def test_a_file_of_white_space_is_a_document_without_text(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "a.txt", b" \n\t\r\n").text.strip() == ""
 
     def test_binary_of_unknown_name_is_unsupported(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedFormatError, match=r"a\.xyz is binary data, which no reader knows"):
