@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Two-stage retrieval with Qwen3: ingest documents, then search them.\n\n"
-    "Every option can also be an environment variable (QWEN3_RAG_EMBEDDER) or a line of qwen3-rag.toml.",
+    "Every setting can also be an environment variable (QWEN3_RAG_EMBEDDER) or a line of qwen3-rag.toml.",
     epilog="Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed.",
 )
 db = typer.Typer(no_args_is_help=True, help="The catalog database: its version, and how to upgrade it.")
@@ -219,7 +220,9 @@ def upgrade(kb: Kb = None) -> None:
     """Bring the catalog's tables to this version of the package."""
     from qwen3_rag.catalog import upgrade_database
 
-    before, after = upgrade_database(_settings(kb=kb).catalog)
+    settings = _settings(kb=kb)
+    _require_catalog(settings)
+    before, after = upgrade_database(settings.catalog)
     out.print(f"catalog: {before or 'empty'} → {after}" if before != after else f"catalog: {after}, nothing to do")
 
 
@@ -237,6 +240,7 @@ def current(kb: Kb = None, as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is printed as one sentence."""
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # what the retries did not help with is told by the error itself
     try:
         app()
     except Qwen3RagError as error:
@@ -256,10 +260,14 @@ def _existing(settings: Settings) -> Iterator[Any]:
     """Open a knowledge base that must be there: looking for something must not make it."""
     from qwen3_rag.knowledge_base import KnowledgeBase
 
-    if settings.database_url is None and not (settings.kb.expanduser() / CATALOG_FILE).is_file():
-        raise ConfigurationError(f"There is no knowledge base in {settings.kb}. Make one: qwen3-rag ingest PATH --kb {settings.kb}")
+    _require_catalog(settings)
     with KnowledgeBase.open(settings=settings) as base:
         yield base
+
+
+def _require_catalog(settings: Settings) -> None:
+    if settings.database_url is None and not (settings.kb.expanduser() / CATALOG_FILE).is_file():
+        raise ConfigurationError(f"There is no knowledge base in {settings.kb}. Make one: qwen3-rag ingest PATH --kb {settings.kb}")
 
 
 def _file_id(name: str) -> str:

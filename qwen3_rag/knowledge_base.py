@@ -333,8 +333,8 @@ class KnowledgeBase:
     def _lost(self) -> StoreError:
         name, place = self._settings.collection, self._settings.url or self._settings.store.path
         return StoreError(
-            f"The catalog {self._catalog.url} knows {self._catalog.counts(name).documents} documents, but there is no collection {name!r} in "
-            f"the store {place}. Nothing was changed. If the store is elsewhere, correct `url`, `collection` or `kb`; if it is lost or "
+            f"The catalog {self._catalog.url} knows {self._catalog.counts(name).documents} documents, but there is no collection {name!r} "
+            f"in the store {place}. Nothing was changed. If the store is elsewhere, correct `url`, `collection` or `kb`; if it is lost or "
             "new, have everything embedded anew: qwen3-rag ingest PATH --force (Python: ingest(…, force=True))."
         )
 
@@ -344,9 +344,9 @@ class KnowledgeBase:
         points = self._client.count(name, exact=True).count if self._client.collection_exists(name) else 0
         if points:
             raise StoreError(
-                f"The collection {name!r} in the store {place} holds {points} points that the catalog {self._catalog.url} knows nothing of. "
-                "Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a new collection "
-                "(QWEN3_RAG_COLLECTION). If the catalog is lost, remove the store and ingest again."
+                f"The collection {name!r} in the store {place} holds {points} points that the catalog {self._catalog.url} knows nothing "
+                "of. Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a "
+                "new collection (QWEN3_RAG_COLLECTION). If the catalog is lost, remove the store and ingest again."
             )
 
     def _ingestion(self) -> Ingestion:

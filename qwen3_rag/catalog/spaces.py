@@ -33,9 +33,7 @@ def create_collection(
     if not name or "\x00" in name:
         raise ConfigurationError(f"{name!r} cannot be the name of a collection.")
     if collection_key(session, name) is not None:
-        raise CatalogError(
-            f"The catalog has a collection {name!r} already. Use it, or choose another name with the setting `collection` (QWEN3_RAG_COLLECTION)."
-        )
+        raise CatalogError(f"The catalog has a collection {name!r} already. Use it, or choose another name with the setting `collection`.")
     row = CollectionRow(name=name, embedding_space=_space_key(session, space), reranker=reranker, chunking=chunking, created_at=now)
     session.add(row)
     session.flush()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
-from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError
+from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, ModelNotFoundError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray
 from qwen3_rag.models.registry import default_reranker_for
 from qwen3_rag.settings import DEFAULT_EMBEDDER
@@ -103,8 +103,8 @@ class ModelBinding:
         remembered, chosen = self._remembered, self._choice.embedder
         if chosen is not None and not isinstance(chosen, str) and not hasattr(chosen, "space"):
             raise ConfigurationError(
-                f"{type(chosen).__name__} cannot be used as embedder: it does not say which space its vectors are of (`space`). Give a model "
-                "name, or an object with the methods and attributes of qwen3_rag.models.base.EmbedderLike."
+                f"{type(chosen).__name__} cannot be used as embedder: it does not say which space its vectors are of (`space`). Give a "
+                "model name, or an object with the methods and attributes of qwen3_rag.models.base.EmbedderLike."
             )
         if remembered is None:
             return
@@ -125,7 +125,10 @@ class ModelBinding:
     def _load_reranker(self, name: str) -> RerankerLike:
         from qwen3_rag.models.reranker import Reranker
 
-        return Reranker.load(name, dtype=self._choice.dtype, device=self._choice.device)
+        try:
+            return Reranker.load(name, dtype=self._choice.dtype, device=self._choice.device)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(f"{error} To search without a reranker: reranker='off', --rerank off, or rerank=False.") from error
 
     def _checked(self, embedder: EmbedderLike) -> EmbedderLike:
         dim = self._remembered.space.dim if self._remembered else self._choice.dim

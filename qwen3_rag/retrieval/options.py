@@ -65,6 +65,8 @@ def _check(options: SearchOptions) -> None:
         raise ConfigurationError(
             f"rerank_deadline={options.rerank_deadline} is not a positive number of seconds; rerank=False turns it off."
         )
+    if options.rerank not in (None, True, False):
+        raise ConfigurationError(f"rerank={options.rerank!r} is neither True nor False. Which reranker is said when opening: reranker=…")
     for name in ("recall_threshold", "rerank_threshold"):
         value = getattr(options, name)
         if value is not None and math.isnan(value):
