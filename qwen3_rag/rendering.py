@@ -17,6 +17,8 @@ from qwen3_rag.ingestion.report import IngestReport
 from qwen3_rag.types import Hit, Hits, Trace
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+UNBROKEN = 2000
+"""Columns of output that goes to a file or another program."""
 STAGES = ("dense", "lexical", "fused", "rerank")
 
 
@@ -62,18 +64,30 @@ def show_fields(console: Console, fields: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
     table = Table.grid(padding=(0, 2))
     for name, value in fields.items():
-        table.add_row(f"[dim]{name.replace('_', ' ')}[/]", escape("-" if value is None else str(value)))
-    console.print(table)
+        table.add_row(f"[dim]{name.replace('_', ' ')}[/]", escape(_plain(value)))
+    _print_whole(console, table)
 
 
 def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A plain table."""
+    """A plain table; where the output is not a terminal, no line is broken."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape("" if value is None else str(value)) for value in row))
-    console.print(table)
+    _print_whole(console, table)
+
+
+def _plain(value: Any) -> str:
+    """A value for people: mappings as "name value, …" without what is zero or empty."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items() if item) or "-"
+    return "-" if value is None else str(value)
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    wide = console if console.is_terminal else Console(file=console.file, width=UNBROKEN)
+    wide.print(table)
 
 
 def short_path(name: str) -> str:
