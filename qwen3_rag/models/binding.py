@@ -110,7 +110,7 @@ class ModelBinding:
             return
         if self._choice.dim is not None and self._choice.dim != remembered.space.dim:
             raise EmbeddingSpaceError(_refusal(remembered.space, f"{self.embedder_name} with {self._choice.dim} dimensions"))
-        if chosen is not None and self.embedder_name != remembered.space.model:
+        if chosen is not None and (not isinstance(chosen, str) or chosen != remembered.space.model):
             self.embedder()
 
     def _load_embedder(self) -> EmbedderLike:

@@ -1,0 +1,239 @@
+"""Bad input, through the facade: a clear error that names the thing and the way out, and a knowledge base that is as it was."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fpdf import FPDF
+from fpdf.enums import AccessPermission
+
+from qwen3_rag import Document, KnowledgeBase, Settings
+from qwen3_rag.catalog import Catalog
+from qwen3_rag.errors import (
+    CatalogError,
+    CatalogVersionError,
+    ConfigurationError,
+    DimensionError,
+    EmbeddingSpaceError,
+    FilterError,
+    ModelNotFoundError,
+    SourceUnavailableError,
+    StoreError,
+    StoreUnavailableError,
+)
+from qwen3_rag.ingestion import IngestReport
+from tests.fakes import HashEmbedder
+
+OTTER = "The otter sleeps on its back in the kelp."
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "otter.txt").write_text(OTTER, encoding="utf-8")
+    return docs
+
+
+@pytest.fixture
+def kb(tmp_path: Path, folder: Path) -> Iterator[KnowledgeBase]:
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as base:
+        base.ingest(folder)
+        yield base
+
+
+def assert_unchanged(kb: KnowledgeBase) -> None:
+    state = kb.status()
+    assert (state.documents, state.chunks, state.points) == (1, 1, 1)
+    assert kb.search("otter")[0].text == OTTER
+
+
+def encrypted_pdf() -> bytes:
+    pdf = FPDF()
+    pdf.add_page()
+    pdf.set_font("helvetica")
+    pdf.cell(text="secret")
+    pdf.set_encryption(owner_password="owner", user_password="user", permissions=AccessPermission.none())
+    return bytes(pdf.output())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("zero.md", b"", "empty"),
+        ("locked.pdf", encrypted_pdf(), "encrypted|password"),
+        ("large.txt", b"x" * (50 * 1024 * 1024), "larger"),
+        ("picture.pdf", PNG, "PNG"),
+        ("letter.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "PDF"),
+        ("short.json", b'{"half": ', "JSON"),
+        ("archive.docx", b"PK\x03\x04" + bytes(60), "archive.docx"),
+        ("garbage.md", bytes(range(256)) * 8, "binary|encoding|UTF-8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)
+def test_a_bad_file_is_reported_and_left_out(kb: KnowledgeBase, folder: Path, name: str, content: bytes, said: str):
+    (folder / name).write_bytes(content)
+    assert_left_out(kb.ingest(folder), folder / name, said)
+    assert_unchanged(kb)
+
+
+def test_an_unreadable_file_is_reported_and_its_document_stays(kb: KnowledgeBase, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Permissions are simulated where bytes are read: the superuser may read everything."""
+    path = folder / "otter.txt"
+    path.write_text("changed, but nobody may read it", encoding="utf-8")
+    original = io.open
+
+    def refused(file: object, *args: object, **kwargs: object) -> object:
+        if Path(str(file)).name == path.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return original(file, *args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refused)
+    report = kb.ingest(folder)
+    monkeypatch.undo()
+    assert_left_out(report, path, "ermission")
+    assert_unchanged(kb)
+
+
+def assert_left_out(report: IngestReport, path: Path, said: str) -> None:
+    left_out = {item.document_id: item.reason or "" for item in [*report.skipped, *report.failed]}
+    assert list(left_out) == [path.as_posix()]
+    assert re.search(said, left_out[path.as_posix()]), left_out
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (Document(id="x" * 3000, text="text"), "shorter id"),
+        (Document(id="", text="text"), "empty id"),
+        (Document(id="a", text="text", metadata={"when": object()}), "Metadata"),
+        (Document(id="a", text="half a pair \ud800"), "surrogate"),
+    ],
+    ids=["long id", "no id", "metadata that is not JSON", "lone surrogate"],
+)
+def test_a_bad_document_fails_alone(kb: KnowledgeBase, document: Document, said: str):
+    report = kb.ingest([document])
+    assert [item.document_id for item in report.failed] == [document.id]
+    assert said in (report.failed[0].reason or "")
+    assert_unchanged(kb)
+
+
+@pytest.mark.parametrize("dim", [7, 4096])
+def test_a_dimension_the_model_does_not_have(tmp_path: Path, folder: Path, dim: int):
+    with pytest.raises(DimensionError, match=r"nano.*32 to 256"):
+        KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "new", dim=dim), embedder="nano").ingest(folder)
+
+
+def test_another_embedding_space(kb: KnowledgeBase, tmp_path: Path):
+    with pytest.raises(EmbeddingSpaceError, match="qwen3-rag ingest"):
+        KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(revision="2"))
+    assert_unchanged(kb)
+
+
+def test_a_model_that_is_nowhere(kb: KnowledgeBase, tmp_path: Path, folder: Path):
+    began = time.monotonic()
+    with pytest.raises(ModelNotFoundError, match=r"(?s)no-such/model.*folder.*nano"):
+        KnowledgeBase.open(tmp_path / "new", embedder="no-such/model").ingest(folder)
+    assert time.monotonic() - began < 60
+    assert_unchanged(kb)
+
+
+def test_a_path_that_does_not_exist_among_some_that_do(kb: KnowledgeBase, folder: Path):
+    (folder / "new.txt").write_text("new", encoding="utf-8")
+    with pytest.raises(SourceUnavailableError, match="nowhere"):
+        kb.ingest([folder, folder / "nowhere"])
+    assert_unchanged(kb)
+
+
+def test_a_query_or_a_filter_that_means_nothing(kb: KnowledgeBase):
+    with pytest.raises(ConfigurationError, match="empty"):
+        kb.search("  ")
+    with pytest.raises(FilterError, match=r"\$gte"):
+        kb.search("otter", filters={"year": {"$above": 3}})
+    assert_unchanged(kb)
+
+
+def test_a_second_process_is_told_who_has_it(kb: KnowledgeBase, tmp_path: Path):
+    command = [sys.executable, "-m", "qwen3_rag", "search", "otter", "--kb", str(tmp_path / "kb")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert str(os.getpid()) in result.stderr
+    assert "Traceback" not in result.stderr
+    assert_unchanged(kb)
+
+
+def test_a_catalog_of_a_newer_version(kb: KnowledgeBase, tmp_path: Path):
+    kb.close()
+    with sqlite3.connect(tmp_path / "kb" / "catalog.db") as connection:
+        (table,) = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE '%alembic_version'").fetchone()
+        (revision,) = connection.execute(f"SELECT version_num FROM {table}").fetchone()
+        connection.execute(f"UPDATE {table} SET version_num = 'from-the-future'")
+    with pytest.raises(CatalogVersionError, match="from-the-future"):
+        KnowledgeBase.open(tmp_path / "kb")
+    with sqlite3.connect(tmp_path / "kb" / "catalog.db") as connection:
+        connection.execute(f"UPDATE {table} SET version_num = ?", (revision,))
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as again:
+        assert_unchanged(again)
+
+
+def test_a_catalog_that_is_no_database(kb: KnowledgeBase, tmp_path: Path):
+    kb.close()
+    for file in (tmp_path / "kb").glob("catalog.db*"):
+        file.write_bytes(b"not a database " * 100)
+    with pytest.raises(CatalogError, match=r"catalog\.db"):
+        KnowledgeBase.open(tmp_path / "kb")
+
+
+def test_a_store_whose_list_is_damaged(kb: KnowledgeBase, tmp_path: Path):
+    kb.close()
+    manifest = tmp_path / "kb" / "store" / "store.json"
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StoreError, match=r"store\.json"):
+        KnowledgeBase.open(tmp_path / "kb")
+    manifest.write_bytes(whole)
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as again:
+        assert_unchanged(again)
+
+
+def test_a_store_that_was_lost(kb: KnowledgeBase, tmp_path: Path, folder: Path):
+    kb.close()
+    shutil.rmtree(tmp_path / "kb" / "store")
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as again:
+        for use in (lambda: again.search("otter"), lambda: again.ingest(folder)):
+            with pytest.raises(StoreError, match="--force"):
+                use()
+        again.ingest(folder, force=True)
+        assert_unchanged(again)
+
+
+def test_servers_that_are_not_there(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(StoreUnavailableError, match=f"127.0.0.1:{port}"):
+        KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "a", url=f"http://127.0.0.1:{port}"))
+    with pytest.raises(CatalogError, match=f"127.0.0.1:{port}") as caught:
+        Catalog.open(Settings.load(database_url=f"postgresql://user:hunter2@127.0.0.1:{port}/rag").catalog)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("line", "said"), [("colour = 3", "colour"), ("top_k = [", "qwen3-rag.toml")], ids=["unknown", "not TOML"])
+def test_a_settings_file_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str):
+    monkeypatch.chdir(tmp_path)
+    Path("qwen3-rag.toml").write_text(line, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.load()
