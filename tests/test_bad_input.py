@@ -31,6 +31,7 @@ from qwen3_rag.errors import (
     ModelNotFoundError,
     SourceUnavailableError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from qwen3_rag.ingestion import IngestReport
@@ -237,3 +238,32 @@ def test_a_settings_file_that_is_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     Path("qwen3-rag.toml").write_text(line, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=said):
         Settings.load()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 MB: the store keeps 64 MB of it free."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here; it needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(small_disk: Path):
+    documents = [Document(id=f"{number:03}", text=f"{OTTER} Number {number}.") for number in range(40)]
+    ballast = small_disk / "ballast"
+    with KnowledgeBase.open(small_disk / "kb", embedder=HashEmbedder()) as kb:
+        kb.ingest(documents[:20])
+        ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 32 * 1024 * 1024))
+        with pytest.raises(StoreFullError, match=re.escape(str(small_disk))):
+            kb.ingest(documents)
+        assert kb.status().documents == 20
+        assert kb.search("otter number 7")[0].text.startswith(OTTER)
+    ballast.unlink()
+    with KnowledgeBase.open(small_disk / "kb", embedder=HashEmbedder()) as kb:
+        assert kb.ingest(documents).added == 20
+        state = kb.status()
+        assert (state.documents, state.chunks, state.points) == (40, 40, 40)
