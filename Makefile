@@ -1,5 +1,6 @@
 # Every target builds .venv once and is safe to repeat. `make demo` first, `make test` next; nothing else is needed.
 PYTHON ?= python3
+# Each test process computes in one thread: several of them with as many threads as cores stand in each other's way.
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,10 +33,10 @@ demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test-all: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
