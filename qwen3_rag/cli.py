@@ -1,4 +1,4 @@
-"""The command line: thin verbs over `KnowledgeBase`. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed."""
+"""The command line: thin verbs over `KnowledgeBase`. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 documents failed, 130 Ctrl-C."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Exit(IntEnum):
     ERROR = 1
     USAGE = 2
     DOCUMENTS_FAILED = 3
+    INTERRUPTED = 130
 
 
 app = typer.Typer(
@@ -41,13 +42,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Two-stage retrieval with Qwen3: ingest documents, then search them.\n\n"
     "Every setting can also be an environment variable (QWEN3_RAG_EMBEDDER) or a line of qwen3-rag.toml.",
-    epilog="Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed.",
+    epilog="Exit codes: 0 done, 1 an error, 2 wrong usage, 3 some documents failed, 130 interrupted.",
 )
 db = typer.Typer(no_args_is_help=True, help="The catalog database: its version, and how to upgrade it.")
 app.add_typer(db, name="db")
 
 out = Console()
 err = Console(stderr=True)
+
+
+def _path(given: str) -> Path:
+    if not given:
+        raise typer.BadParameter("a path is empty; perhaps a shell variable is not set. The working folder is written as '.'")
+    return Path(given)
+
 
 Kb = Annotated[Path | None, typer.Option("--kb", help="Folder of the knowledge base.", show_default="kb")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -58,7 +66,9 @@ Embedder = Annotated[str | None, typer.Option(help="Hub id, local folder or nano
     epilog="Example: qwen3-rag ingest docs/ notes.pdf --kb kb --embedder nano",
 )
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders. A folder is kept in step: vanished files are deleted.")],
+    paths: Annotated[
+        list[Path], typer.Argument(parser=_path, help="Files and folders. A folder is kept in step: vanished files are deleted.")
+    ],
     kb: Kb = None,
     embedder: Embedder = None,
     dim: Annotated[int | None, typer.Option(help="Embedding dimension, 32 to the model's own.")] = None,
@@ -125,8 +135,13 @@ def search(
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )
+        empty = not hits and base.status().documents == 0
     if as_json:
         _print_json([hit.to_dict() for hit in hits])
+    elif empty:
+        out.print(
+            f"There are no documents in {escape(str(settings.kb))} yet. Bring some in: qwen3-rag ingest PATH --kb {escape(str(settings.kb))}"
+        )
     else:
         rendering.show_hits(out, hits, query)
     if any(hit.reranked is False for hit in hits):
@@ -244,11 +259,13 @@ def main() -> None:
     try:
         app()
     except Qwen3RagError as error:
-        err.print(f"[bold red]Error:[/] {escape(str(error))}")
+        err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=not err.is_terminal)
         sys.exit(Exit.ERROR)
-    except KeyboardInterrupt:
-        err.print("Interrupted. What was finished is kept; the next run continues.")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != Exit.INTERRUPTED:  # Typer turns Ctrl-C into an exit without a word
+            raise
+        err.print("Interrupted. What was finished is kept; the same command again does the rest.", soft_wrap=not err.is_terminal)
+        sys.exit(Exit.INTERRUPTED)
 
 
 def _settings(**values: Any) -> Settings:

@@ -396,5 +396,6 @@ def _keep_out(folders: Iterable[Path]) -> None:
     """Have version control, and an ingest of a folder above, leave folders alone that hold nothing but our files."""
     for folder in folders:
         marker = folder / ".gitignore"
-        if folder.is_dir() and not marker.exists():
-            marker.write_text("*\n", encoding="utf-8")
+        with suppress(OSError):  # a convenience; that a folder cannot be written is reported by what has to
+            if folder.is_dir() and not marker.exists():
+                marker.write_text("*\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -13,8 +13,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from qwen3_rag.ingestion.report import IngestReport
 from qwen3_rag.types import Hit, Hits, Trace
+
+if TYPE_CHECKING:
+    from qwen3_rag.ingestion.report import IngestReport  # its room imports the whole engine, which `--help` can do without
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 UNBROKEN = 2000
@@ -47,17 +49,20 @@ def show_trace(console: Console, trace: Trace) -> None:
 
 def show_report(console: Console, report: IngestReport) -> None:
     """One line of what changed, one of chunks and speed, then every document that was left out and why."""
+    whole = not console.is_terminal
     changes = f"[green]{report.added} added[/], {report.updated} updated, {report.unchanged} unchanged, {report.deleted} deleted"
-    console.print(f"{changes} in {report.seconds:.1f} s")
+    console.print(f"{changes} in {report.seconds:.1f} s", soft_wrap=whole)
     speed = report.tokens / report.seconds if report.seconds else 0.0
     console.print(
         f"[dim]{report.chunks_embedded} chunks embedded, {report.chunks_kept} kept as they were, {report.chunks_removed} removed"
-        f"{f'; {speed:,.0f} tokens/s' if report.tokens else ''}[/]"
+        f"{f'; {speed:,.0f} tokens/s' if report.tokens else ''}[/]",
+        soft_wrap=whole,
     )
     for outcome in report.skipped:
-        console.print(f"[dim]skipped[/] {escape(short_path(outcome.document_id))}: {escape(outcome.reason or '')}")
+        console.print(f"[dim]skipped[/] {escape(short_path(outcome.document_id))}: {escape(outcome.reason or '')}", soft_wrap=whole)
     for outcome in report.failed:
-        console.print(f"[red]failed[/]  {escape(short_path(outcome.document_id))} ({outcome.stage}): {escape(outcome.reason or '')}")
+        name = escape(short_path(outcome.document_id))
+        console.print(f"[red]failed[/]  {name} ({outcome.stage}): {escape(outcome.reason or '')}", soft_wrap=whole)
 
 
 def show_fields(console: Console, fields: Mapping[str, Any]) -> None:

@@ -267,3 +267,88 @@ def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(small_disk: Path
         assert kb.ingest(documents).added == 20
         state = kb.status()
         assert (state.documents, state.chunks, state.points) == (40, 40, 40)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"text": None}, {"title": 5}, {"metadata": [1]}, {"metadata": {"name": "\ud800"}}, {"title": "\ud800"}], ids=str
+)
+def test_fields_of_the_wrong_kind_fail_alone_and_quietly(kb: KnowledgeBase, fields: dict[str, object], caplog: pytest.LogCaptureFixture):
+    report = kb.ingest([Document(**{"id": "a", "text": "text", **fields}), Document(id="b", text="kettle")])  # type: ignore[arg-type]
+    assert [item.document_id for item in report.failed] == ["a"]
+    assert next(iter(fields)) in (report.failed[0].reason or "")
+    assert caplog.records == []
+    assert kb.delete("b") == 1
+    assert_unchanged(kb)
+
+
+@pytest.mark.parametrize("sources", [None, 5, "", [""], [{"id": "a"}], [Document(id=5, text="text")]], ids=str)  # type: ignore[arg-type]
+def test_what_is_no_source_is_refused(kb: KnowledgeBase, sources: object):
+    with pytest.raises(ConfigurationError):
+        kb.ingest(sources)  # type: ignore[arg-type]
+    assert_unchanged(kb)
+
+
+@pytest.mark.parametrize("query", [None, ["otter"], "otter \ud800"], ids=["none", "list", "surrogate"])
+def test_what_is_no_query_is_refused(kb: KnowledgeBase, query: object):
+    with pytest.raises(ConfigurationError, match="query"):
+        kb.search(query)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"$in": ["\ud800"]}, {"$gt": float("nan")}, 10**400], ids=ascii)
+def test_filter_values_that_no_document_can_have(kb: KnowledgeBase, value: object):
+    with pytest.raises(FilterError, match=r"metadata\.name"):
+        kb.search("otter", filters={"name": value})
+
+
+def test_an_integer_larger_than_the_engine_knows_is_a_value_like_any(kb: KnowledgeBase):
+    kb.ingest([Document(id="a", text=OTTER, metadata={"n": 2**80})])
+    assert [hit.document_id for hit in kb.search("otter", filters={"n": 2**80})] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("embedder", "dim"), [("nano", None), (HashEmbedder(dim=32), None), (HashEmbedder(), 7)], ids=["other model", "other dim", "dim 7"]
+)
+def test_reopening_with_another_space(kb: KnowledgeBase, tmp_path: Path, embedder: HashEmbedder | str, dim: int | None):
+    with pytest.raises(EmbeddingSpaceError, match=r"hash.*64 dimensions"):
+        KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", dim=dim), embedder=embedder)
+    assert_unchanged(kb)
+
+
+def test_an_embedder_of_another_library_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="EmbedderLike"):
+        KnowledgeBase.open(tmp_path / "kb", embedder=object())  # type: ignore[arg-type]
+
+
+def test_a_catalog_that_was_lost(kb: KnowledgeBase, tmp_path: Path, folder: Path):
+    """Points without a catalog are found with the model they were made with, and never mixed with new ones."""
+    kb.close()
+    for file in (tmp_path / "kb").glob("catalog.db*"):
+        file.rename(tmp_path / file.name)
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as again:
+        with pytest.raises(StoreError, match="knows nothing of"):
+            again.ingest(folder)
+        assert again.search("otter")[0].text == OTTER
+        assert again.status().points == 1
+    with pytest.raises(EmbeddingSpaceError):
+        KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(revision="2")).search("otter")
+    for file in (tmp_path / "kb").glob("catalog.db*"):
+        file.unlink()
+    for file in tmp_path.glob("catalog.db*"):
+        file.rename(tmp_path / "kb" / file.name)
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder()) as again:
+        assert_unchanged(again)
+
+
+@pytest.mark.parametrize("url", ["localhost:6333x", "ftp://localhost"])
+def test_a_url_that_is_none(tmp_path: Path, url: str):
+    with pytest.raises(ConfigurationError, match="http://localhost:6333"):
+        KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", url=url))
+    assert not (tmp_path / "kb").exists()
+
+
+def test_a_list_in_the_environment_that_is_no_list(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("QWEN3_RAG_INCLUDE", "*.md")
+    with pytest.raises(ConfigurationError, match="JSON"):
+        Settings.load()
+    monkeypatch.setenv("QWEN3_RAG_INCLUDE", "")
+    assert Settings.load().include == ()

@@ -132,7 +132,8 @@ class ModelBinding:
 
     def _checked(self, embedder: EmbedderLike) -> EmbedderLike:
         dim = self._remembered.space.dim if self._remembered else self._choice.dim
-        if dim is not None and embedder.dim != dim:
+        fixed_at_less = self._remembered is not None and dim is not None and embedder.dim < dim  # a vector has prefixes, no continuation
+        if dim is not None and embedder.dim != dim and not fixed_at_less:
             embedder = AtDim(embedder, dim)
         if self._remembered and embedder.space.fingerprint != self._remembered.space.fingerprint:
             raise EmbeddingSpaceError(_refusal(self._remembered.space, str(embedder.space)))
