@@ -139,8 +139,9 @@ def search(
     if as_json:
         _print_json([hit.to_dict() for hit in hits])
     elif empty:
+        folder = escape(str(settings.kb))
         out.print(
-            f"There are no documents in {escape(str(settings.kb))} yet. Bring some in: qwen3-rag ingest PATH --kb {escape(str(settings.kb))}"
+            f"There are no documents in {folder} yet. Bring some in: qwen3-rag ingest PATH --kb {folder}", soft_wrap=not out.is_terminal
         )
     else:
         rendering.show_hits(out, hits, query)
