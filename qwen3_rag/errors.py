@@ -7,7 +7,12 @@
     ├── ModelError                   something about a model or what it computed
     │   ├── ModelNotFoundError       neither a local folder nor reachable on the hub
     │   ├── ModelFormatError         the folder holds no Qwen3 checkpoint that can be used here
-    │   └── NonFiniteError           the model produced NaN or infinity
+    │   ├── NonFiniteError           the model produced NaN or infinity
+    │   ├── ModelMemoryError         one text alone needs more memory than there is
+    │   ├── OverloadedError          too many callers wait for the model
+    │   └── RemoteError              an inference server
+    │       ├── RemoteUnavailableError   it cannot be reached, or is not able to answer now
+    │       └── RemoteResponseError      it refuses the request, or its answer cannot be used
     ├── SourceError                  a document could not be read
     │   ├── UnsupportedFormatError   no reader knows this kind of file
     │   └── SourceUnavailableError   the file or folder itself cannot be reached
@@ -65,6 +70,26 @@ class ModelFormatError(ModelError):
 
 class NonFiniteError(ModelError):
     """The model produced NaN or infinity."""
+
+
+class ModelMemoryError(ModelError, MemoryError):
+    """One text alone needs more memory than there is."""
+
+
+class OverloadedError(ModelError):
+    """Too many callers wait for the model; nothing was computed for this one."""
+
+
+class RemoteError(ModelError):
+    """An inference server could not do what was asked; nothing of its answer was used."""
+
+
+class RemoteUnavailableError(RemoteError):
+    """The inference server cannot be reached, or is not able to answer now, however often it was asked."""
+
+
+class RemoteResponseError(RemoteError):
+    """The inference server refuses the request, or its answer cannot be used."""
 
 
 class SourceError(Qwen3RagError):

@@ -73,5 +73,5 @@ class RerankerLike(Protocol):
     def model(self) -> str:
         """The name it was loaded by."""
 
-    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
-        """Score each document."""
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
+        """Score each document, in their order as far as `deadline` seconds go; NaN for those not scored in time."""

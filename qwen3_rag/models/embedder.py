@@ -1,15 +1,16 @@
 """Qwen3 embedding models: queries and documents in, L2-normalised vectors out, at any Matryoshka dimension.
 
 Formula of the Qwen3 Embedding paper (arXiv 2506.05176): hidden state of the end-of-text token in the last layer, truncated to `dim`,
-cast to float32, then normalised; in that order. This module knows no template text and no tensors.
+cast to float32, then normalised; in that order. Concurrent callers, threads or tasks, share batches. This module knows no template text
+and no tensors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,14 @@ from qwen3_rag.models.base import ResultArray
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.loading import Loaded, load
 from qwen3_rag.models.prompts import TEMPLATE_VERSION, EmbeddingTemplate, Prompt
+from qwen3_rag.models.query_cache import QueryCache
+from qwen3_rag.models.scheduling import Computed, Reduction, Rows
 from qwen3_rag.types import EmbeddingSpace
 
 MIN_DIM = 32
+_SHORT_CHARACTERS = 4096
+
+P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
 
@@ -42,22 +48,24 @@ class Embedder:
         self._loaded = loaded
         self._template = EmbeddingTemplate(loaded.tokenizer, loaded.checkpoint.context)
         self._dim = self._checked(self.hidden_size if dim is None else dim)
+        self._cache = QueryCache()
 
     @classmethod
-    def load(cls, model: str, *, dim: int | None = None, dtype: str = "auto", device: str = "auto") -> Self:
+    def load(cls, model: str, *, dim: int | None = None, dtype: str = "auto", device: str = "auto", quantization: str = "none") -> Self:
         """Load a checkpoint: a hub id, a local folder, or `"nano"`.
 
         `dim` is the default dimension of the vectors, from 32 to the model's hidden size; None is the latter. `dtype` is `"auto"`,
-        `"float32"`, `"bfloat16"` or `"float16"`; `device` is `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` or `"mps"`.
+        `"float32"`, `"bfloat16"` or `"float16"`; `device` is `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` or `"mps"`; `quantization` is
+        `"none"` or, on the CPU, `"int8"`.
 
         Raises:
             MissingExtraError: torch or transformers is not installed.
-            ConfigurationError: unknown dtype or device.
+            ConfigurationError: unknown dtype, device or quantization.
             DimensionError: `dim` outside what the model offers.
             ModelNotFoundError: no such folder, and the hub does not have it or cannot be reached.
             ModelFormatError: the folder holds no Qwen3 embedding checkpoint.
         """
-        return cls(load(model, ModelKind.EMBEDDER, dtype, device), dim)
+        return cls(load(model, ModelKind.EMBEDDER, dtype, device, quantization), dim)
 
     @property
     def model(self) -> str:
@@ -95,7 +103,7 @@ class Embedder:
         return self.space.fingerprint
 
     def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
-        """Embed queries, each after its instruction.
+        """Embed queries, each after its instruction. A query asked again is answered from a small cache.
 
         Returns float32 of shape (n, dim), rows L2-normalised, with `truncated` for each text.
 
@@ -103,39 +111,92 @@ class Embedder:
             ConfigurationError: not a sequence of strings, or an instruction that leaves no room.
             DimensionError: `dim` outside 32 and the hidden size.
             NonFiniteError: the model computed NaN or infinity.
+            ModelMemoryError: one text alone needs more memory than there is.
+            OverloadedError: too many callers wait already.
         """
-        width = self._checked(self._dim if dim is None else dim)
-        return self._embed("queries", self._template.queries(checked_texts("texts", texts), instruction), width)
+        call = self._queries(texts, instruction, dim)
+        return call.finish(self._loaded.inference.run(call.items, call.reduction) if call.items else None)
 
     def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """Embed documents as they are. Returns and raises as `embed_queries`."""
-        width = self._checked(self._dim if dim is None else dim)
-        return self._embed("documents", self._template.documents(checked_texts("texts", texts)), width)
+        call = self._documents(texts, dim)
+        return call.finish(self._loaded.inference.run(call.items, call.reduction) if call.items else None)
 
     async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
-        """`embed_queries` in a worker thread."""
-        return await asyncio.to_thread(self.embed_queries, texts, instruction, dim)
+        """`embed_queries` for tasks: they share batches, and a cancelled one is not computed."""
+        return await self._afinish(await _prepared(texts, self._queries, texts, instruction, dim))
 
     async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
-        """`embed_documents` in a worker thread."""
-        return await asyncio.to_thread(self.embed_documents, texts, dim)
+        """`embed_documents` for tasks: they share batches, and a cancelled one is not computed."""
+        return await self._afinish(await _prepared(texts, self._documents, texts, dim))
 
-    def _embed(self, role: str, prompts: Sequence[Prompt], dim: int) -> ResultArray:
-        vectors = np.empty((len(prompts), dim), dtype=np.float32)
-        for indices, states in self._loaded.inference.states([prompt.ids for prompt in prompts]):
-            vectors[indices] = normalised(states[:, :dim])
+    async def _afinish(self, call: _Call) -> ResultArray:
+        if not call.items:
+            return call.finish(None)
+        computed = await asyncio.wrap_future(self._loaded.inference.submit(call.items, call.reduction))
+        return call.finish(computed)
+
+    def _queries(self, texts: Sequence[str], instruction: str | None, dim: int | None) -> _Call:
+        width = self._checked(self._dim if dim is None else dim)
+        queries = checked_texts("texts", texts)
+        known = [self._cache.get((instruction, width, query)) for query in queries]
+        unknown = [index for index, found in enumerate(known) if found is None]
+        prompts = self._template.queries([queries[index] for index in unknown], instruction)
+
+        def keep(vectors: Rows) -> ResultArray:
+            for row, (index, prompt) in enumerate(zip(unknown, prompts, strict=True)):
+                known[index] = self._cache.put((instruction, width, queries[index]), vectors[row], truncated=prompt.truncated)
+            found = [entry for entry in known if entry is not None]
+            rows = np.stack([entry.vector for entry in found]) if found else np.empty((0, width), dtype=np.float32)
+            return ResultArray.of(rows, [entry.truncated for entry in found])
+
+        return _Call(prompts, self._reduction(width), self._told("queries", keep))
+
+    def _documents(self, texts: Sequence[str], dim: int | None) -> _Call:
+        width = self._checked(self._dim if dim is None else dim)
+        prompts = self._template.documents(checked_texts("texts", texts))
         truncated = [prompt.truncated for prompt in prompts]
-        if any(truncated):
-            logger.warning(
-                "%d of %d %s were cut to the %d tokens that %s reads", sum(truncated), len(prompts), role, self.max_tokens, self.model
-            )
-        return ResultArray.of(vectors, truncated)
+        return _Call(prompts, self._reduction(width), self._told("documents", lambda vectors: ResultArray.of(vectors, truncated)))
+
+    def _reduction(self, dim: int) -> Reduction:
+        return Reduction(lambda states: normalised(states[:, :dim]), (dim,))
+
+    def _told(self, role: str, keep: Callable[[Rows], ResultArray]) -> Callable[[Rows], ResultArray]:
+        """`keep`, and a line in the log when texts were cut."""
+
+        def told(vectors: Rows) -> ResultArray:
+            result = keep(vectors)
+            if result.truncated is not None and (cut := int(result.truncated.sum())):
+                logger.warning("%d of %d %s were cut to the %d tokens that %s reads", cut, len(result), role, self.max_tokens, self.model)
+            return result
+
+        return told
 
     def _checked(self, dim: int) -> int:
         least, most = min(MIN_DIM, self.hidden_size), self.hidden_size
         if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not least <= dim <= most:
             raise DimensionError(f"An embedding dimension of {dim!r} is not possible with {self.model}. `dim` can be {least} to {most}.")
         return int(dim)
+
+
+class _Call:
+    """One call's prompts, what is kept of their hidden states, and how its result is made of that."""
+
+    def __init__(self, prompts: Sequence[Prompt], reduction: Reduction, keep: Callable[[Rows], ResultArray]) -> None:
+        self.items = [prompt.item for prompt in prompts]
+        self.reduction = reduction
+        self._keep = keep
+
+    def finish(self, computed: Computed | None) -> ResultArray:
+        """The result; None says that there was nothing to compute."""
+        return self._keep(np.empty((0, *self.reduction.shape), dtype=np.float32) if computed is None else computed.rows)
+
+
+async def _prepared(texts: Sequence[str], prepare: Callable[P, _Call], *args: P.args, **options: P.kwargs) -> _Call:
+    """Tokenizing much text is work for a thread; a few words are done at once."""
+    if isinstance(texts, list | tuple) and sum(len(text) for text in texts if isinstance(text, str)) <= _SHORT_CHARACTERS:
+        return prepare(*args, **options)
+    return await asyncio.to_thread(prepare, *args, **options)
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

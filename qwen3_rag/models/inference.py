@@ -1,71 +1,67 @@
-"""Runs sequences of any number and length through a model: batches, one thread at a time on the device, finite output or an error.
+"""A loaded network and its scheduler: sequences in, hidden states of their last tokens out, from any number of threads and tasks.
 
-It knows nothing of text. How a batch is computed is behind one call (`PaddedForward`).
+It knows nothing of text. Batches are composed by `scheduling`, computed by `packed`; here they meet the device: one batch at a time,
+memory that runs out, output that is not finite.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import Qwen3Model
 
 from qwen3_rag.errors import NonFiniteError
-from qwen3_rag.models.batching import batches
-from qwen3_rag.models.padded import PaddedForward
-
-_CPU_BUDGET = 2048
-_ACCELERATOR_BUDGET = 16_384
+from qwen3_rag.models.budget import choose_budget, is_out_of_memory
+from qwen3_rag.models.packed import PackedForward
+from qwen3_rag.models.packing import Item
+from qwen3_rag.models.scheduling import BatchTooLargeError, Rows, Scheduler
 
 logger = logging.getLogger(__name__)
 
 
-class Inference:
-    """A loaded model and its lock. Calls from several threads take turns, batch by batch."""
+class Inference(Scheduler):
+    """Runs a model; `submit` and `run` are those of the scheduler."""
 
     def __init__(self, model: Qwen3Model, name: str) -> None:
         self.model = model
-        self.token_budget = _CPU_BUDGET if model.device.type == "cpu" else _ACCELERATOR_BUDGET
         self._name = name
-        self._forward = PaddedForward(model)
-        self._lock = threading.Lock()
+        self._forward = PackedForward(model)
+        super().__init__(self._states, choose_budget(model.config, model.dtype, model.device), self._refuse_non_finite)
 
-    def states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Last-token hidden states, batch by batch: indices into `sequences` and float32 rows of shape (batch, hidden).
+    @torch.inference_mode()
+    def _states(self, items: Sequence[Item]) -> Rows:
+        try:
+            states = self._forward(items)
+            if not torch.isfinite(states).all() and self.model.dtype != torch.float32:
+                states = self._once_more(items)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BatchTooLargeError from error
+        rows: Rows = states.float().cpu().numpy()
+        return rows
 
-        Raises:
-            NonFiniteError: NaN or infinity came out, in float32 too.
-        """
-        for indices in batches([len(ids) for ids in sequences], self.token_budget):
-            batch = [sequences[index] for index in indices]
-            with self._lock, torch.inference_mode():
-                rows = self._forward(batch).float()
-                if not torch.isfinite(rows).all():
-                    rows = self._once_more(batch)
-                yield_rows: NDArray[np.float32] = rows.cpu().numpy()
-            yield indices, yield_rows
-
-    def _once_more(self, batch: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _once_more(self, items: Sequence[Item]) -> torch.Tensor:
         dtype = self.model.dtype
-        if dtype != torch.float32:
-            logger.warning("%s gave non-finite output in %s; a batch of %d is computed again in float32", self._name, dtype, len(batch))
-            self._cast(torch.float32)
-            try:
-                rows = self._forward(batch)
-            finally:
-                self._cast(dtype)
-            if torch.isfinite(rows).all():
-                return rows
-        raise NonFiniteError(
-            f"The model {self._name!r} computed NaN or infinity for a batch of {len(batch)} texts, in float32 too. Its weights are damaged "
-            "or not those of a trained model: download the checkpoint again. Nothing of this batch was returned."
-        )
+        logger.warning("%s gave non-finite output in %s; a batch of %d is computed again in float32", self._name, dtype, len(items))
+        self._cast(torch.float32)
+        try:
+            return self._forward(items)
+        finally:
+            self._cast(dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
         """Parameters only, and exact there and back; `Module.to` would round the rotary frequencies for good."""
         for parameter in self.model.parameters():
             parameter.data = parameter.data.to(dtype)
+
+    def _refuse_non_finite(self, states: Rows) -> None:
+        if np.isfinite(states).all():
+            return
+        raise NonFiniteError(
+            f"The model {self._name!r} computed NaN or infinity for {len(states)} texts, in float32 too. Its weights are damaged "
+            "or not those of a trained model: download the checkpoint again. Nothing of these texts was returned."
+        )

@@ -38,12 +38,12 @@ class Loaded:
     inference: Inference
 
 
-def load(model: str, kind: ModelKind, dtype: str, device: str) -> Loaded:
+def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str = "none") -> Loaded:
     """Load a hub model, a local folder or `nano`.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ConfigurationError: unknown dtype or device, or a known model asked to be what it is not.
+        ConfigurationError: unknown dtype, device or quantization, or a known model asked to be what it is not.
         ModelNotFoundError: no such folder, and the hub does not have it or cannot be reached.
         ModelFormatError: the folder holds no Qwen3 checkpoint that can be used.
     """

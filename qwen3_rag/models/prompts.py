@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.models.packing import Item
 from qwen3_rag.models.tokenization import TextTokenizer
 
 TEMPLATE_VERSION = "qwen3-instruct-query/1"
@@ -32,15 +33,34 @@ _SPECIAL = frozenset((_TURN, _TURN_END, _THINK, _THINK_END))
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids that a model reads, and whether text was cut to make them fit."""
+    """Token ids that a model reads, whether text was cut to make them fit, and how many of the first ids are the template's.
+
+    Prompts that begin alike can share the computing of their first `shared` ids.
+    """
 
     ids: list[int]
     truncated: bool
+    shared: int = 0
+
+    @property
+    def item(self) -> Item:
+        """What is computed."""
+        return Item(self.ids, self.shared)
 
 
 def query_text(query: str, instruction: str | None = None) -> str:
     """The embedding model's query text. There is no space after `Query:`."""
     return f"Instruct: {DEFAULT_TASK if instruction is None else instruction}\nQuery:{query}"
+
+
+def rerank_query_text(query: str, instruction: str | None = None) -> str:
+    """The reranking model's prompt up to the document, special tokens spelled out, for servers that are sent text."""
+    return f"{''.join(_RERANK_PREFIX)}<Instruct>: {DEFAULT_TASK if instruction is None else instruction}\n<Query>: {query}\n"
+
+
+def rerank_document_text(document: str) -> str:
+    """The rest of that prompt; the two are joined with nothing in between."""
+    return f"<Document>: {document}{''.join(_RERANK_SUFFIX)}"
 
 
 class EmbeddingTemplate:
@@ -61,13 +81,13 @@ class EmbeddingTemplate:
         Raises:
             ConfigurationError: the instruction leaves no room for a query.
         """
-        fixed = len(self._tokenizer.encode(query_text("", instruction)))
-        if fixed >= self._room:
-            raise _too_long(fixed, self._room)
-        return [self._prompt(ids) for ids in self._tokenizer.encode_all([query_text(text, instruction) for text in texts])]
+        fixed = self._tokenizer.encode(query_text("", instruction))
+        if len(fixed) >= self._room:
+            raise _too_long(len(fixed), self._room)
+        return [self._prompt(ids, fixed) for ids in self._tokenizer.encode_all([query_text(text, instruction) for text in texts])]
 
-    def _prompt(self, ids: list[int]) -> Prompt:
-        return Prompt([*ids[: self._room], self.end_id], truncated=len(ids) > self._room)
+    def _prompt(self, ids: list[int], fixed: Sequence[int] = ()) -> Prompt:
+        return Prompt([*ids[: self._room], self.end_id], truncated=len(ids) > self._room, shared=_common(ids, fixed))
 
 
 class RerankTemplate:
@@ -100,9 +120,9 @@ class RerankTemplate:
             raise _too_long(fixed, self._room)
         kept = self._tokenizer.head(query, cap)
         head = self._head(task, kept)
-        room = self._room - len(head)
+        room, shared = self._room - len(head), len(self._prefix) + len(head)
         return [
-            Prompt([*self._prefix, *head, *ids[:room], *self._suffix], truncated=len(kept) < len(query) or len(ids) > room)
+            Prompt([*self._prefix, *head, *ids[:room], *self._suffix], len(kept) < len(query) or len(ids) > room, shared)
             # The space belongs to the document: pre-tokenization attaches it to the first word, as in the template's one string.
             for ids in self._tokenizer.encode_all([f" {document}" for document in documents])
         ]
@@ -115,6 +135,11 @@ class RerankTemplate:
         for part in parts:
             ids += [self._tokenizer.special_id(part)] if part in _SPECIAL else self._tokenizer.encode(part)
         return ids
+
+
+def _common(ids: Sequence[int], fixed: Sequence[int]) -> int:
+    """How many of the first ids are those of `fixed`: a query's first letters may have merged with the template's last token."""
+    return next((index for index, (one, other) in enumerate(zip(ids, fixed, strict=False)) if one != other), min(len(ids), len(fixed)))
 
 
 def _too_long(fixed: int, room: int) -> ConfigurationError:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -19,7 +21,8 @@ from qwen3_rag.models.base import ResultArray
 from qwen3_rag.models.embedder import checked_texts
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.loading import Loaded, answer_direction, load
-from qwen3_rag.models.prompts import RerankTemplate
+from qwen3_rag.models.prompts import Prompt, RerankTemplate
+from qwen3_rag.models.scheduling import Computed, Reduction, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +44,19 @@ class Reranker:
                 f"The weights in {loaded.checkpoint.folder} lack rows for tokens of the reranker template. Give a Qwen3 reranker."
             )
         self._direction = answer_direction(loaded, self._template.yes_id, self._template.no_id)
+        self._reduction = Reduction(self._scored, ())
 
     @classmethod
-    def load(cls, model: str, *, dtype: str = "auto", device: str = "auto") -> Self:
-        """Load a checkpoint: a hub id or a local folder. `dtype` and `device` are as in `Embedder.load`.
+    def load(cls, model: str, *, dtype: str = "auto", device: str = "auto", quantization: str = "none") -> Self:
+        """Load a checkpoint: a hub id or a local folder. `dtype`, `device` and `quantization` are as in `Embedder.load`.
 
         Raises:
             MissingExtraError: torch or transformers is not installed.
-            ConfigurationError: unknown dtype or device, or a model known to be no reranker.
+            ConfigurationError: unknown dtype, device or quantization, or a model known to be no reranker.
             ModelNotFoundError: no such folder, and the hub does not have it or cannot be reached.
             ModelFormatError: the folder holds no Qwen3 checkpoint with what a reranker needs.
         """
-        return cls(load(model, ModelKind.RERANKER, dtype, device))
+        return cls(load(model, ModelKind.RERANKER, dtype, device, quantization))
 
     @property
     def model(self) -> str:
@@ -69,29 +73,60 @@ class Reranker:
         """A longer query is cut to so many tokens."""
         return self._template.max_query_tokens
 
-    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
         """P(yes) of each document, float32 of shape (n,), with `truncated` for each document.
+
+        With a `deadline`, in seconds from now, documents are scored in their order and those not scored in time are NaN. It is looked at
+        between batches, which are made as small as the time that is left asks for.
 
         Raises:
             ConfigurationError: the query is no string, the documents are no sequence of strings, or the instruction leaves no room.
             NonFiniteError: the model computed NaN or infinity.
+            ModelMemoryError: one document alone needs more memory than there is.
+            OverloadedError: too many callers wait already.
         """
-        if not isinstance(query, str):
-            raise ConfigurationError(f"`query` must be a string, not a {type(query).__name__}: documents are scored against one query.")
-        prompts = self._template.prompts(query, checked_texts("documents", documents), instruction)
-        logits = np.empty(len(prompts), dtype=np.float32)
-        for indices, states in self._loaded.inference.states([prompt.ids for prompt in prompts]):
-            logits[indices] = states @ self._direction
-        truncated = [prompt.truncated for prompt in prompts]
+        return self.score_many([(query, documents)], instruction, deadline)[0]
+
+    def score_many(
+        self, requests: Sequence[tuple[str, Sequence[str]]], instruction: str | None = None, deadline: float | None = None
+    ) -> list[ResultArray]:
+        """`score` for several queries, each with its own documents, in shared batches."""
+        until = _moment(deadline)
+        prompts = self._prompts(requests, instruction)
+        items = [prompt.item for each in prompts for prompt in each]
+        return self._results(prompts, self._loaded.inference.run(items, self._reduction, until))
+
+    async def ascore(
+        self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None
+    ) -> ResultArray:
+        """`score` for tasks: they share batches, and a cancelled one is not computed."""
+        until = _moment(deadline)
+        prompts = await asyncio.to_thread(self._prompts, [(query, documents)], instruction)
+        items = [prompt.item for each in prompts for prompt in each]
+        computed = await asyncio.wrap_future(self._loaded.inference.submit(items, self._reduction, until))
+        return self._results(prompts, computed)[0]
+
+    def _prompts(self, requests: Sequence[tuple[str, Sequence[str]]], instruction: str | None) -> list[list[Prompt]]:
+        for query, _ in requests:
+            if not isinstance(query, str):
+                raise ConfigurationError(f"`query` must be a string, not a {type(query).__name__}: documents are scored against one query.")
+        return [self._template.prompts(query, checked_texts("documents", documents), instruction) for query, documents in requests]
+
+    def _results(self, prompts: Sequence[Sequence[Prompt]], computed: Computed) -> list[ResultArray]:
+        truncated = [prompt.truncated for each in prompts for prompt in each]
         if any(truncated):
             logger.warning(
-                "%d of %d pairs were cut to the %d tokens that %s reads", sum(truncated), len(prompts), self.max_tokens, self.model
+                "%d of %d pairs were cut to the %d tokens that %s reads", sum(truncated), len(truncated), self.max_tokens, self.model
             )
-        return ResultArray.of(sigmoid(logits), truncated)
+        bounds = np.cumsum([0, *map(len, prompts)]).tolist()
+        return [ResultArray.of(computed.rows[a:b], truncated[a:b]) for a, b in pairwise(bounds)]
 
-    async def ascore(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
-        """`score` in a worker thread."""
-        return await asyncio.to_thread(self.score, query, documents, instruction)
+    def _scored(self, states: Rows) -> Rows:
+        return sigmoid(states @ self._direction)
+
+
+def _moment(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

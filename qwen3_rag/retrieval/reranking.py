@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from qwen3_rag.models.base import RerankerLike
 
@@ -31,14 +34,16 @@ def rerank(
 ) -> Reranked:
     """Score documents until `deadline` seconds have passed.
 
-    Without a deadline all go to the reranker at once, which batches best. With one they go in slices: a small one to learn how long a
-    document takes, then as many as half of the remaining time should hold, so that the deadline is overrun by a document or so and
-    never by a batch. The first slice is always scored.
+    All go to the reranker at once, which batches best, together with the deadline if it takes one. If it does not they go in slices: a
+    small one to learn how long a document takes, then as many as half of the remaining time should hold, so that the deadline is overrun
+    by a document or so and never by a batch. The first slice is always scored.
     """
     if not documents:
         return Reranked([], [])
     if deadline is None:
         return _score(reranker, query, documents, instruction)
+    if "deadline" in inspect.signature(reranker.score).parameters:
+        return _score(reranker, query, documents, instruction, deadline=deadline)
     scored, started, size = Reranked([], []), clock(), FIRST_SLICE
     while size and len(scored.scores) < len(documents):
         done = len(scored.scores)
@@ -48,10 +53,11 @@ def rerank(
     return scored
 
 
-def _score(reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None) -> Reranked:
-    scores = reranker.score(query, documents, instruction)
+def _score(reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None, **options: float) -> Reranked:
+    scores = reranker.score(query, documents, instruction, **options)
     truncated = getattr(scores, "truncated", None)
-    return Reranked(scores.tolist(), [False] * len(documents) if truncated is None else truncated.tolist())
+    in_time = int(np.isnan(scores).argmax()) if np.isnan(scores).any() else len(documents)
+    return Reranked(scores.tolist()[:in_time], [False] * in_time if truncated is None else truncated.tolist()[:in_time])
 
 
 def _next_slice(elapsed: float, done: int, deadline: float) -> int:

