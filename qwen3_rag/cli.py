@@ -18,11 +18,13 @@ from rich.markup import escape
 
 from qwen3_rag import rendering
 from qwen3_rag.errors import ConfigurationError, Qwen3RagError
-from qwen3_rag.settings import CATALOG_FILE, Settings
+from qwen3_rag.settings import CATALOG_FILE, DEFAULT_EMBEDDER, Settings
 from qwen3_rag.types import Fusion, Mode
 
 RERANK_DEADLINE = 10.0
 """Seconds; the library itself has no deadline."""
+FIDELITY_TEXTS = 200
+"""Most texts that `fidelity` takes of a knowledge base."""
 
 
 class Exit(IntEnum):
@@ -231,6 +233,34 @@ def models(as_json: AsJson = False) -> None:
         rendering.show_table(out, tuple(rows[0]), (tuple(row.values()) for row in rows))
 
 
+@app.command(epilog="Example: qwen3-rag fidelity --embedder nano --kb kb")
+def fidelity(
+    embedder: Embedder = None,
+    reranker: Annotated[str | None, typer.Option(help="Hub id or local folder. Without --embedder, it alone is compared.")] = None,
+    quantization: Annotated[str, typer.Option(help="What is compared with float32.")] = "int8",
+    texts: Annotated[Path | None, typer.Option(help="A file with one text per line.", show_default="built-in texts")] = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="Take the texts, and the embedder, of this knowledge base.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How close a quantized model stays to float32, and how much faster it is on this machine."""
+    if texts is not None and kb is not None:
+        raise typer.BadParameter("--texts and --kb exclude each other: the texts come from one of them")
+    from qwen3_rag.models.fidelity import measure_embedder, measure_reranker
+
+    settings = _settings(kb=kb, embedder=embedder)
+    sample = _sample(settings, texts, from_kb=kb is not None)
+    reports = []
+    if embedder is not None or reranker is None:
+        name = embedder or (_remembered_embedder(settings) if kb is not None else settings.embedder) or DEFAULT_EMBEDDER
+        reports.append(measure_embedder(name, quantization, sample))
+    if reranker is not None:
+        reports.append(measure_reranker(reranker, quantization, sample))
+    if as_json:
+        _print_json([report.to_dict() for report in reports])
+    else:
+        rendering.show_fidelity(out, reports)
+
+
 @db.command()
 def upgrade(kb: Kb = None) -> None:
     """Bring the catalog's tables to this version of the package."""
@@ -281,6 +311,39 @@ def _existing(settings: Settings) -> Iterator[Any]:
     _require_catalog(settings)
     with KnowledgeBase.open(settings=settings) as base:
         yield base
+
+
+def _sample(settings: Settings, file: Path | None, *, from_kb: bool) -> list[str]:
+    """Texts to compare models on: the lines of a file, passages of a knowledge base, or the built-in ones."""
+    from qwen3_rag.models.sample_texts import SAMPLE_TEXTS
+
+    if from_kb:
+        return _passages(settings)
+    if file is None:
+        return list(SAMPLE_TEXTS)
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}. Give a UTF-8 text file with one text per line.") from None
+
+
+def _passages(settings: Settings) -> list[str]:
+    from qwen3_rag.store import open_client
+
+    _require_catalog(settings)
+    client = open_client(settings.store)
+    try:
+        if not client.collection_exists(settings.collection):
+            return []
+        points, _ = client.scroll(settings.collection, limit=FIDELITY_TEXTS, with_payload=True)
+        return [str(point.payload["text"]) for point in points if point.payload]
+    finally:
+        client.close()
+
+
+def _remembered_embedder(settings: Settings) -> str:
+    with _existing(settings) as base:
+        return str(base.status().embedder)
 
 
 def _require_catalog(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from qwen3_rag.types import Hit, Hits, Trace
 
 if TYPE_CHECKING:
     from qwen3_rag.ingestion.report import IngestReport  # its room imports the whole engine, which `--help` can do without
+    from qwen3_rag.models.fidelity import FidelityReport
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 UNBROKEN = 2000
@@ -65,6 +66,14 @@ def show_report(console: Console, report: IngestReport) -> None:
         console.print(f"[red]failed[/]  {name} ({outcome.stage}): {escape(outcome.reason or '')}", soft_wrap=whole)
 
 
+def show_fidelity(console: Console, reports: Sequence[FidelityReport]) -> None:
+    """The numbers of each model beside its float32 self, then one sentence of verdict."""
+    for report in reports:
+        fields = {name: _figure(value) for name, value in report.to_dict().items() if name not in ("is_close", "speed")}
+        show_fields(console, {**fields, "speed": f"{report.speed:.2f} times float32"})
+        console.print(_verdict(report), soft_wrap=not console.is_terminal)
+
+
 def show_fields(console: Console, fields: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
     table = Table.grid(padding=(0, 2))
@@ -88,6 +97,18 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(item)}" for name, item in value.items() if item) or "-"
     return "-" if value is None else str(value)
+
+
+def _figure(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _verdict(report: FidelityReport) -> str:
+    close = report.fidelity.is_close
+    kept = "[green]stays close to float32[/]" if close else "[yellow]strays from float32[/]"
+    faster = f"is {report.speed:.1f} times as fast here" if report.speed >= 1 else "is [yellow]slower[/] here"
+    advice = "use it" if close and report.speed >= 1 else "leave quantization off" if not close else "it saves memory only"
+    return f"{report.quantization} {kept} and {faster}: {advice}."
 
 
 def _print_whole(console: Console, table: Table) -> None:

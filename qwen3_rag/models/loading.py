@@ -50,10 +50,11 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
     require_torch()
     from qwen3_rag.models.hardware import select_device, select_dtype
     from qwen3_rag.models.inference import Inference
+    from qwen3_rag.models.quantization import ModelQuantization, quantize_linears, select_quantization
 
     if not isinstance(model, str) or not model:
         raise ConfigurationError(f"A model is given by its name, not as {model!r}: a hub id, the path of a local folder, or 'nano'.")
-    target = select_device(device)
+    target, reduced = select_device(device), select_quantization(quantization)
     select_dtype(dtype, target, stored="")
     check_kind(model, kind)
     located = locate(model, kind)
@@ -64,7 +65,11 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
             f"The tokenizer in {located.folder} has ids up to {tokenizer.highest_id}, the weights know {checkpoint.vocabulary}. "
             "They are not of one checkpoint; download it again."
         )
+    if reduced is ModelQuantization.INT8 and dtype == "auto":
+        dtype = "float32"  # what int8 is computed beside
     body = _load_body(checkpoint, target, select_dtype(dtype, target, checkpoint.stored_dtype))
+    if reduced is ModelQuantization.INT8:
+        quantize_linears(body)
     return Loaded(located.name, checkpoint, tokenizer, Inference(body, located.name))
 
 
