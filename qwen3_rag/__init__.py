@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qwen3_rag.ingestion.report import IngestReport
     from qwen3_rag.knowledge_base import KnowledgeBase, Status
     from qwen3_rag.models.embedder import Embedder
+    from qwen3_rag.models.remote import RemoteEmbedder, RemoteReranker
     from qwen3_rag.models.reranker import Reranker
     from qwen3_rag.settings import Settings
     from qwen3_rag.types import Chunk, Document, Hit, Hits, Trace
@@ -26,6 +27,8 @@ _HOMES = {
     "IngestReport": "ingestion.report",
     "KnowledgeBase": "knowledge_base",
     "Qwen3RagError": "errors",
+    "RemoteEmbedder": "models.remote",
+    "RemoteReranker": "models.remote",
     "Reranker": "models.reranker",
     "Settings": "settings",
     "Status": "knowledge_base",
@@ -41,6 +44,8 @@ __all__ = [
     "IngestReport",
     "KnowledgeBase",
     "Qwen3RagError",
+    "RemoteEmbedder",
+    "RemoteReranker",
     "Reranker",
     "Settings",
     "Status",

@@ -23,7 +23,7 @@ from qwen3_rag.types import Fusion, Mode
 
 RERANK_DEADLINE = 10.0
 """Seconds; the library itself has no deadline."""
-FIDELITY_TEXTS = 200
+FIDELITY_TEXTS = 60
 """Most texts that `fidelity` takes of a knowledge base."""
 
 

@@ -134,6 +134,8 @@ class KnowledgeBase:
             dim=settings.dim,
             dtype=settings.dtype,
             device=settings.device,
+            quantization=settings.model_quantization,
+            remote=settings.remote,
         )
         with ExitStack() as resources:
             if client is None:
@@ -143,6 +145,7 @@ class KnowledgeBase:
             record = catalog.get_collection(settings.collection)
             settings = _with_remembered_cut(settings, record)
             binding = ModelBinding(choice, _remembered(record) or _held(client, settings.collection))
+            resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
         try:
             _keep_out(ours)

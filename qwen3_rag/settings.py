@@ -53,6 +53,19 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """Inference servers for the embedder and the reranker; without a URL, that model runs in this process."""
+
+    embedder_url: str | None = None
+    reranker_url: str | None = None
+    api_key: SecretStr | None = None
+    timeout: float = 60.0
+    embedder_tokenizer: str | None = None
+    reranker_tokenizer: str | None = None
+    embedder_revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogSettings:
     """Where the catalog is: any SQLAlchemy URL of SQLite or PostgreSQL."""
 
@@ -113,7 +126,16 @@ class Settings(BaseSettings):
     dim: int | None = Field(None, ge=1, description="Embedding dimension. Unset: the model's own.")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
     device: str = Field("auto", description="auto, cpu, cuda, mps, …")
+    model_quantization: str = Field("none", description="none, or int8 for models on the CPU.")
     instruction: str | None = Field(None, description="Task for queries, in English. Unset: the paper's web search task.")
+
+    embedder_url: str | None = Field(None, description="Inference server of the embedder. Unset: it runs in this process.")
+    reranker_url: str | None = Field(None, description="Inference server of the reranker. Unset: it runs in this process.")
+    inference_api_key: SecretStr | None = Field(None, description="API key of the inference servers.")
+    inference_timeout: float = Field(60.0, gt=0, description="Seconds an inference server may take to connect or to go on answering.")
+    embedder_tokenizer: str | None = Field(None, description="Hub id or folder of a remote embedder's tokenizer. Unset: that of its name.")
+    reranker_tokenizer: str | None = Field(None, description="Hub id or folder of a remote reranker's tokenizer. Unset: that of its name.")
+    embedder_revision: str | None = Field(None, description="Weights of a remote embedder, where it is to compare with local vectors.")
 
     url: str | None = Field(None, description="Qdrant server. Unset: the embedded engine in the knowledge base's folder.")
     api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
@@ -195,6 +217,19 @@ class Settings(BaseSettings):
             collection=self.collection,
             quantization=self.quantization,
             on_disk=self.on_disk,
+        )
+
+    @property
+    def remote(self) -> RemoteSettings:
+        """The part that `models/` takes."""
+        return RemoteSettings(
+            embedder_url=self.embedder_url,
+            reranker_url=self.reranker_url,
+            api_key=self.inference_api_key,
+            timeout=self.inference_timeout,
+            embedder_tokenizer=self.embedder_tokenizer,
+            reranker_tokenizer=self.reranker_tokenizer,
+            embedder_revision=self.embedder_revision,
         )
 
     @property

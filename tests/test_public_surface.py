@@ -24,6 +24,8 @@ def test_root_names():
         "IngestReport",
         "KnowledgeBase",
         "Qwen3RagError",
+        "RemoteEmbedder",
+        "RemoteReranker",
         "Reranker",
         "Settings",
         "Status",

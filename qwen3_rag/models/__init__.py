@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen3_rag.models.embedder import Embedder
     from qwen3_rag.models.registry import default_reranker_for, known_models
+    from qwen3_rag.models.remote import RemoteEmbedder, RemoteReranker
     from qwen3_rag.models.reranker import Reranker
 
-__all__ = ["Embedder", "Reranker", "default_reranker_for", "known_models"]
+__all__ = ["Embedder", "RemoteEmbedder", "RemoteReranker", "Reranker", "default_reranker_for", "known_models"]
 
-_HOMES = {"Embedder": "embedder", "Reranker": "reranker", "default_reranker_for": "registry", "known_models": "registry"}
+_HOMES = {
+    "Embedder": "embedder",
+    "RemoteEmbedder": "remote",
+    "RemoteReranker": "remote",
+    "Reranker": "reranker",
+    "default_reranker_for": "registry",
+    "known_models": "registry",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, ModelNotFoundError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray
 from qwen3_rag.models.registry import default_reranker_for
-from qwen3_rag.settings import DEFAULT_EMBEDDER
+from qwen3_rag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RemoteSettings
 from qwen3_rag.types import EmbeddingSpace
 
 OFF = "off"
@@ -23,13 +24,15 @@ OFF = "off"
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the caller asked for: objects, names or nothing; and how models are to be loaded."""
+    """What the caller asked for: objects, names or nothing; and how or where models are to be loaded."""
 
     embedder: EmbedderLike | str | None = None
     reranker: RerankerLike | str | None = None
     dim: int | None = None
     dtype: str = "auto"
     device: str = "auto"
+    quantization: str = "none"
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class ModelBinding:
         self._lock = threading.RLock()
         self._embedder: EmbedderLike | None = None
         self._reranker: RerankerLike | None = None
-        self._check_early()
+        self._resources = ExitStack()
+        try:
+            self._check_early()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def embedder_name(self) -> str:
@@ -72,7 +80,8 @@ class ModelBinding:
         if chosen is not None:
             name = chosen if isinstance(chosen, str) else chosen.model
             return None if name == OFF else name
-        return self._remembered.reranker if self._remembered else default_reranker_for(self.embedder_name)
+        usual = self._remembered.reranker if self._remembered else default_reranker_for(self.embedder_name)
+        return usual or (DEFAULT_RERANKER if self._choice.remote.reranker_url else None)
 
     def remember(self, remembered: Remembered) -> None:
         """Note what the knowledge base was now made with."""
@@ -99,6 +108,10 @@ class ModelBinding:
                 self._reranker = chosen if chosen is not None and not isinstance(chosen, str) else self._load_reranker(name)
             return self._reranker
 
+    def close(self) -> None:
+        """Close connections to inference servers that were made here. Safe to repeat."""
+        self._resources.close()
+
     def _check_early(self) -> None:
         remembered, chosen = self._remembered, self._choice.embedder
         if chosen is not None and not isinstance(chosen, str) and not hasattr(chosen, "space"):
@@ -117,18 +130,49 @@ class ModelBinding:
         chosen = self._choice.embedder
         if chosen is not None and not isinstance(chosen, str):
             return chosen
+        dim = self._remembered.space.dim if self._remembered else self._choice.dim
+        if self._choice.remote.embedder_url:
+            return self._remote_embedder(self._choice.remote.embedder_url, dim)
         from qwen3_rag.models.embedder import Embedder
 
-        dim = self._remembered.space.dim if self._remembered else self._choice.dim
-        return Embedder.load(self.embedder_name, dim=dim, dtype=self._choice.dtype, device=self._choice.device)
+        return Embedder.load(self.embedder_name, dim=dim, **self._how())
+
+    def _remote_embedder(self, url: str, dim: int | None) -> EmbedderLike:
+        from qwen3_rag.models.remote import Connection, RemoteEmbedder
+
+        remote = self._choice.remote
+        embedder = RemoteEmbedder(
+            self.embedder_name,
+            url,
+            dim=dim,
+            api_key=remote.api_key,
+            tokenizer=remote.embedder_tokenizer,
+            revision=remote.embedder_revision,
+            connection=Connection(timeout=remote.timeout),
+        )
+        return self._resources.enter_context(embedder)
+
+    def _remote_reranker(self, url: str, name: str) -> RerankerLike:
+        from qwen3_rag.models.remote import Connection, RemoteReranker
+
+        remote = self._choice.remote
+        connection = Connection(timeout=remote.timeout)
+        reranker = RemoteReranker(name, url, api_key=remote.api_key, tokenizer=remote.reranker_tokenizer, connection=connection)
+        return self._resources.enter_context(reranker)
 
     def _load_reranker(self, name: str) -> RerankerLike:
+        if self._choice.remote.reranker_url:
+            return self._remote_reranker(self._choice.remote.reranker_url, name)
         from qwen3_rag.models.reranker import Reranker
 
         try:
-            return Reranker.load(name, dtype=self._choice.dtype, device=self._choice.device)
+            return Reranker.load(name, **self._how())
         except ModelNotFoundError as error:
             raise ModelNotFoundError(f"{error} To search without a reranker: reranker='off', --rerank off, or rerank=False.") from error
+
+    def _how(self) -> dict[str, str]:
+        choice = self._choice
+        return {"dtype": choice.dtype, "device": choice.device, "quantization": choice.quantization}
 
     def _checked(self, embedder: EmbedderLike) -> EmbedderLike:
         dim = self._remembered.space.dim if self._remembered else self._choice.dim
@@ -136,8 +180,16 @@ class ModelBinding:
         if dim is not None and embedder.dim != dim and not fixed_at_less:
             embedder = AtDim(embedder, dim)
         if self._remembered and embedder.space.fingerprint != self._remembered.space.fingerprint:
-            raise EmbeddingSpaceError(_refusal(self._remembered.space, str(embedder.space)))
+            raise EmbeddingSpaceError(_refusal(self._remembered.space, str(embedder.space)) + self._same_weights_hint())
         return embedder
+
+    def _same_weights_hint(self) -> str:
+        if self._remembered is None or not self._choice.remote.embedder_url:
+            return ""
+        return (
+            " If the inference server runs the very same weights, say so: "
+            f"embedder_revision={self._remembered.space.revision!r} (QWEN3_RAG_EMBEDDER_REVISION)."
+        )
 
 
 class AtDim:

@@ -60,6 +60,20 @@ def locate(model: str, kind: ModelKind) -> Located:
     return Located(model, cached_folder(model) or _download(model, kind))
 
 
+def tokenizer_folder(model: str, kind: ModelKind) -> Path:
+    """Where the tokenizer of a model lies, whose weights may be elsewhere: as `locate`, but nothing else is looked for or downloaded.
+
+    Raises:
+        ModelNotFoundError: there is no such folder, or the hub does not have it or cannot be reached.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if model == NANO or Path(model).expanduser().is_dir() or not _REPOSITORY.fullmatch(model):
+        return locate(model, kind).folder
+    cached = try_to_load_from_cache(model, TOKENIZER_FILE)
+    return Path(cached).parent if isinstance(cached, str) else _download(model, kind, (TOKENIZER_FILE,))
+
+
 def nano_folder() -> Path:
     """Where the built-in model lies."""
     return Path(__file__).parent / NANO
@@ -80,14 +94,14 @@ def cached_folder(repository: str) -> Path | None:
     return folder if (folder / TOKENIZER_FILE).is_file() else None
 
 
-def _download(repository: str, kind: ModelKind) -> Path:
+def _download(repository: str, kind: ModelKind, files: tuple[str, ...] = _FILES) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         _reach(repository)
         with _quiet_unless_terminal():
-            return Path(snapshot_download(repository, allow_patterns=list(_FILES)))
+            return Path(snapshot_download(repository, allow_patterns=list(files)))
     except RepositoryNotFoundError as error:
         reason = "the hub does not have it, or it is private and HF_TOKEN is not set"
         raise ModelNotFoundError(f"The model {repository!r} was not found: {reason}. {_ways(repository, kind)}") from error

@@ -108,7 +108,7 @@ def quantize_linears(model: Qwen3Model) -> None:
 
 
 def has_int8_engine() -> bool:
-    """Whether torch multiplies int8 matrices fast here: oneDNN on x86-64, which is Linux, Windows and Intel Macs."""
+    """Whether torch multiplies int8 matrices fast here: oneDNN on x86-64, which torch has on Linux and Windows."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return hasattr(torch.ops.onednn, "qlinear_pointwise") and platform.machine().lower() in _X86

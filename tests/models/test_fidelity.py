@@ -119,5 +119,11 @@ def test_report_of_a_reranker(tiny: Path):
     assert (written["pairs"], written["spearman"], written["max_difference"]) == (20, pytest.approx(1.0), 0.0)
 
 
+def test_timing_takes_a_portion():
+    assert fidelity._portion(SAMPLE_TEXTS) == list(SAMPLE_TEXTS)
+    assert len(fidelity._portion(["x" * 1000] * 50)) == 8
+    assert len(fidelity._portion(["x" * 99_999] * 2)) == 1
+
+
 def test_sample_texts_are_forty_lines_apart():
     assert len(SAMPLE_TEXTS) == len(set(SAMPLE_TEXTS)) == 40
