@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,8 +26,6 @@ from qwen3_rag.store.schema import check_space, ensure_collection, read_space
 from qwen3_rag.types import Fusion, Hits, Mode
 
 LANGUAGES_SECONDS = 5.0
-CUT = ("chunk_tokens", "chunk_overlap", "language")
-"""Settings that a knowledge base remembers besides its models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ class KnowledgeBase:
                 resources.callback(client.close)
             catalog = resources.enter_context(Catalog.open(settings.catalog))
             record = catalog.get_collection(settings.collection)
-            settings = _with_remembered_cut(settings, record)
+            settings = settings.with_cut(record.chunking if record else None)
             binding = ModelBinding(choice, _remembered(record) or _held(client, settings.collection))
             resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
@@ -319,7 +316,7 @@ class KnowledgeBase:
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""
         name = self._settings.collection
-        record, cut = self._collection(), _cut(self._settings)
+        record, cut = self._collection(), self._settings.cut
         if record is None:
             self._refuse_points_of_others()
             self._catalog.create_collection(name, embedder.space, self._binding.reranker_name, cut)
@@ -382,17 +379,6 @@ def _held(client: QdrantClient, collection: str) -> Remembered | None:
         return None
     space = read_space(client, collection)
     return Remembered(space, default_reranker_for(space.model))
-
-
-def _cut(settings: Settings) -> str:
-    """The settings that decide how documents are cut and analysed, as the catalog keeps them."""
-    return json.dumps({name: getattr(settings, name) for name in CUT})
-
-
-def _with_remembered_cut(settings: Settings, record: CollectionRecord | None) -> Settings:
-    """What was not given now is as it was last: a forgotten option must not have every document cut anew."""
-    kept = json.loads(record.chunking) if record and record.chunking else {}
-    return settings.model_copy(update={name: value for name, value in kept.items() if name not in settings.model_fields_set})
 
 
 def _keep_out(folders: Iterable[Path]) -> None:

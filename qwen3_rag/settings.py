@@ -9,6 +9,7 @@ defaults.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,8 @@ from qwen3_rag.types import Fusion, Mode
 DEFAULT_EMBEDDER = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
 NANO = "nano"
+CUT = ("chunk_tokens", "chunk_overlap", "language")
+"""Settings that a knowledge base remembers besides its models."""
 TOML_FILE = "qwen3-rag.toml"
 CATALOG_FILE = "catalog.db"
 MEMORY = ":memory:"
@@ -248,6 +251,16 @@ class Settings(BaseSettings):
     def chunking(self) -> ChunkingSettings:
         """The part that `chunking/` takes."""
         return ChunkingSettings(self.chunk_tokens, self.chunk_overlap)
+
+    @property
+    def cut(self) -> str:
+        """The settings that decide how documents are cut and analysed, as the catalog keeps them."""
+        return json.dumps({name: getattr(self, name) for name in CUT})
+
+    def with_cut(self, kept: str | None) -> Settings:
+        """What was not given now is as it was `kept`: a forgotten option must not have every document cut anew."""
+        remembered = json.loads(kept) if kept else {}
+        return self.model_copy(update={name: value for name, value in remembered.items() if name not in self.model_fields_set})
 
     @property
     def sources(self) -> SourceSettings:

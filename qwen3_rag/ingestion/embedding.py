@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag.errors import ModelError
+from qwen3_rag.errors import ModelError, OverloadedError, RemoteUnavailableError
 from qwen3_rag.ingestion.prepare import Prepared
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.models.base import EmbedderLike
@@ -32,9 +32,15 @@ class EmbeddingStage:
         self._on_batch = on_batch
 
     def embed(self, documents: Sequence[Prepared]) -> tuple[list[Embedded], list[Outcome]]:
-        """Embed all fresh chunks of `documents`; returns the documents that succeeded and the failures of the others."""
+        """Embed all fresh chunks of `documents`; returns the documents that succeeded and the failures of the others.
+
+        Raises:
+            RemoteUnavailableError, OverloadedError: the model cannot be asked just now.
+        """
         try:
             vectors = self._vectors([chunk for document in documents for chunk in document.fresh_chunks])
+        except (RemoteUnavailableError, OverloadedError):
+            raise  # no document's fault: the next run finds everything as it is
         except ModelError as error:
             return self._one_by_one(documents, error)
         bounds = np.cumsum([0, *(len(document.fresh) for document in documents)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag import KnowledgeBase, RemoteEmbedder, RemoteReranker, Settings
-from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, RemoteError
+from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, RemoteError, RemoteUnavailableError
 from qwen3_rag.models.binding import ModelBinding, ModelChoice
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.remote import Connection, Retries
@@ -83,6 +83,17 @@ def test_a_server_that_fails_in_the_middle(tmp_path: Path, embeddings: Inference
         assert kb.status().points == kb.status().chunks
         assert kb.failures() == []
         assert [hits[0][0] for hits in found(kb)] == ["bee", "cheetah", "whale"]
+
+
+def test_a_server_that_is_down_ends_the_run_and_blames_no_document(tmp_path: Path, embeddings: InferenceServer, impatient: RemoteEmbedder):
+    with KnowledgeBase.open(tmp_path, embedder=impatient) as kb:
+        kb.ingest(DOCUMENTS[:1])
+        embeddings.faults.always = Reply(503, {"error": "down"})
+        with pytest.raises(RemoteUnavailableError):
+            kb.ingest(DOCUMENTS)
+        assert kb.failures() == []
+        embeddings.faults.always = None
+        assert kb.ingest(DOCUMENTS).added == 3
 
 
 def test_a_server_that_swaps_its_model(tmp_path: Path, embeddings: InferenceServer, model: EmbeddingModel, impatient: RemoteEmbedder):
