@@ -97,7 +97,7 @@ class IngestionSettings:
     """Readers, the bound of the queues, chunks per embedding batch, and the share of documents a sync may delete unasked."""
 
     workers: int = 4
-    queue_size: int = 64
+    queue_size: int = 256
     batch_chunks: int = 128
     max_delete_share: float = 0.5
 

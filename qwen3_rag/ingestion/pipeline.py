@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WRITES_IN_FLIGHT = 2
+FIRST_BATCH_CHUNKS = 16
 
 
 class Pipeline:
@@ -72,18 +73,21 @@ class Pipeline:
             yield result
 
     def _batches(self, results: Iterator[Prepared | Outcome]) -> Iterator[list[Prepared] | Outcome]:
-        """Gather documents until their fresh chunks fill a batch; pass outcomes on as they come."""
+        """Gather documents until their fresh chunks fill a batch; pass outcomes on as they come.
+
+        The first batches are small and double, so that the model does not wait for a whole one at the start.
+        """
         gathered: list[Prepared] = []
-        fresh = 0
+        fresh, enough = 0, min(FIRST_BATCH_CHUNKS, self._settings.batch_chunks)
         for result in results:
             if isinstance(result, Outcome):
                 yield result
                 continue
             gathered.append(result)
             fresh += len(result.fresh)
-            if fresh >= self._settings.batch_chunks or len(gathered) >= self._settings.batch_chunks:
+            if fresh >= enough or len(gathered) >= enough:
                 yield gathered
-                gathered, fresh = [], 0
+                gathered, fresh, enough = [], 0, min(2 * enough, self._settings.batch_chunks)
         if gathered:
             yield gathered
 
