@@ -69,14 +69,25 @@ AttentionInterface.register(PACKED, packed_attention)
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Segments with the same beginning, computed as one batch. `rows` and `keys` index the row, (batch, longest) each.
-
-    Shorter segments repeat their last token: behind it in a causal order, so that no real token sees the repetition.
-    """
+    """Segments with the same beginning, computed as one batch, with what every layer needs of them; `batch` is None for a single one."""
 
     segments: list[Segment]
-    rows: torch.Tensor | None
-    keys: torch.Tensor | None
+    batch: _Batch | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """`rows` and `keys` index the row, (batch, longest) each; `mask` is None where causal order says it all.
+
+    Shorter segments repeat their last token: behind it in a causal order, so that no real token sees the repetition. `real` marks what is
+    no repetition, and `places` are the rows of that.
+    """
+
+    rows: torch.Tensor
+    keys: torch.Tensor
+    mask: torch.Tensor | None
+    real: torch.Tensor
+    places: torch.Tensor
 
 
 class BlockAttention:
@@ -91,16 +102,13 @@ class BlockAttention:
         """Queries are all tokens of the row."""
         out = torch.empty_like(query, memory_format=torch.contiguous_format)
         for block in self._blocks:
-            if block.rows is None or block.keys is None:
+            batch = block.batch
+            if batch is None:
                 segment = block.segments[0]
                 out[segment.start : segment.start + segment.length] = _alone(segment, query, key, value, scale)
                 continue
-            longest = block.rows.shape[1]
-            mask = _causal(longest, block.keys.shape[1], self._device) if block.segments[0].before_length else None
-            found = _attend(query[block.rows], key[block.keys], value[block.keys], scale, mask, is_causal=mask is None)
-            lengths = [segment.length for segment in block.segments]
-            real = torch.arange(longest, device=self._device) < torch.tensor(lengths, device=self._device).unsqueeze(1)
-            out[block.rows[real]] = found[real]
+            found = _attend(query[batch.rows], key[batch.keys], value[batch.keys], scale, batch.mask, is_causal=batch.mask is None)
+            out[batch.places] = found[batch.real]
         return out
 
     def at_ends(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
@@ -110,14 +118,14 @@ class BlockAttention:
             wanted = [(place, self._ends[segment]) for place, segment in enumerate(block.segments) if segment in self._ends]
             if not wanted:
                 continue
-            if block.keys is None:
+            if block.batch is None:
                 segment, index = block.segments[0], wanted[0][1]
                 own_keys, own_values = _own(segment, key)[None], _own(segment, value)[None]
                 out[index] = _attend(query[index : index + 1, None], own_keys, own_values, scale, None)[0, 0]
                 continue
             places, indices = (torch.tensor(part, device=self._device) for part in zip(*wanted, strict=True))
             lengths = torch.tensor([segment.before_length + segment.length for segment in block.segments], device=self._device)
-            keys = block.keys[places]
+            keys = block.batch.keys[places]
             mask = (torch.arange(keys.shape[1], device=self._device) < lengths[places, None])[:, None, None]
             out[indices] = _attend(query[indices, None], key[keys], value[keys], scale, mask)[:, 0]
         return out
@@ -125,14 +133,17 @@ class BlockAttention:
     def _block(self, segments: list[Segment]) -> _Block:
         first = segments[0]
         if len(segments) == 1:
-            return _Block(segments, None, None)
+            return _Block(segments, None)
         longest = max(segment.length for segment in segments)
         starts = torch.tensor([segment.start for segment in segments], device=self._device)
         lengths = torch.tensor([segment.length for segment in segments], device=self._device)
         steps = torch.arange(longest, device=self._device)
         rows = starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)
         before = torch.arange(first.before, first.before + first.before_length, device=self._device).expand(len(segments), -1)
-        return _Block(segments, rows, torch.cat([before, rows], dim=1))
+        keys = torch.cat([before, rows], dim=1)
+        mask = _causal(longest, keys.shape[1], self._device) if first.before_length else None
+        real = steps < lengths[:, None]
+        return _Block(segments, _Batch(rows, keys, mask, real, rows[real]))
 
 
 def _alike(segments: Sequence[Segment]) -> Iterator[list[Segment]]:

@@ -115,12 +115,12 @@ class Embedder:
             OverloadedError: too many callers wait already.
         """
         call = self._queries(texts, instruction, dim)
-        return call.finish(self._loaded.inference.run(call.items, call.reduction) if call.items else None)
+        return call.finish(self._loaded.inference.run(call.items, call.reduction))
 
     def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """Embed documents as they are. Returns and raises as `embed_queries`."""
         call = self._documents(texts, dim)
-        return call.finish(self._loaded.inference.run(call.items, call.reduction) if call.items else None)
+        return call.finish(self._loaded.inference.run(call.items, call.reduction))
 
     async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """`embed_queries` for tasks: they share batches, and a cancelled one is not computed."""
@@ -131,8 +131,6 @@ class Embedder:
         return await self._afinish(await _prepared(texts, self._documents, texts, dim))
 
     async def _afinish(self, call: _Call) -> ResultArray:
-        if not call.items:
-            return call.finish(None)
         computed = await asyncio.wrap_future(self._loaded.inference.submit(call.items, call.reduction))
         return call.finish(computed)
 
@@ -187,9 +185,9 @@ class _Call:
         self.reduction = reduction
         self._keep = keep
 
-    def finish(self, computed: Computed | None) -> ResultArray:
-        """The result; None says that there was nothing to compute."""
-        return self._keep(np.empty((0, *self.reduction.shape), dtype=np.float32) if computed is None else computed.rows)
+    def finish(self, computed: Computed) -> ResultArray:
+        """The result."""
+        return self._keep(computed.rows)
 
 
 async def _prepared(texts: Sequence[str], prepare: Callable[P, _Call], *args: P.args, **options: P.kwargs) -> _Call:
