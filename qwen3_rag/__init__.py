@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from qwen3_rag.models.embedder import Embedder
     from qwen3_rag.models.remote import RemoteEmbedder, RemoteReranker
     from qwen3_rag.models.reranker import Reranker
+    from qwen3_rag.passages import Passages
     from qwen3_rag.settings import Settings
-    from qwen3_rag.types import Chunk, Document, Hit, Hits, Trace
+    from qwen3_rag.types import Chunk, Document, Hit, Hits, Passage, Trace
 
 _HOMES = {
     "Chunk": "types",
@@ -26,6 +27,8 @@ _HOMES = {
     "Hits": "types",
     "IngestReport": "ingestion.report",
     "KnowledgeBase": "knowledge_base",
+    "Passage": "types",
+    "Passages": "passages",
     "Qwen3RagError": "errors",
     "RemoteEmbedder": "models.remote",
     "RemoteReranker": "models.remote",
@@ -43,6 +46,8 @@ __all__ = [
     "Hits",
     "IngestReport",
     "KnowledgeBase",
+    "Passage",
+    "Passages",
     "Qwen3RagError",
     "RemoteEmbedder",
     "RemoteReranker",

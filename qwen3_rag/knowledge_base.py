@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,24 +16,28 @@ from qwen3_rag.errors import StoreError, WriterBusyError
 from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, Visibility, repair
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
-from qwen3_rag.models.registry import default_reranker_for
+from qwen3_rag.passages import Passages, held
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.settings import Settings
 from qwen3_rag.store import open_client
-from qwen3_rag.store.schema import check_space, ensure_collection, read_space
+from qwen3_rag.store.held import HeldLanguages
+from qwen3_rag.store.schema import check_space, count_chunks, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
-
-LANGUAGES_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a knowledge base holds. `chunks` is the catalog's count, `points` the store's; they agree when nothing is amiss."""
+    """What a knowledge base holds.
+
+    `chunks` is the catalog's count and `points` the store's, of the same; they agree when nothing is amiss. `passages` came through
+    `KnowledgeBase.passages` or a framework's vector store, which the catalog does not count.
+    """
 
     collection: str
     documents: int
     chunks: int
     points: int
+    passages: int
     failures: int
     embedder: str
     dim: int | None
@@ -54,6 +56,7 @@ class Status:
             "documents": self.documents,
             "chunks": self.chunks,
             "points": self.points,
+            "passages": self.passages,
             "failures": self.failures,
             "embedder": self.embedder,
             "dim": self.dim,
@@ -85,7 +88,7 @@ class KnowledgeBase:
         self._resources = resources
         self._write_lock = threading.Lock()
         self._visibility = Visibility()
-        self._known_languages: tuple[float, tuple[str, ...]] = (float("-inf"), ())
+        self._languages = HeldLanguages(client, settings.collection)
         self._retriever = Retriever(
             client,
             settings.collection,
@@ -125,15 +128,7 @@ class KnowledgeBase:
         if path is not None:
             settings = settings.model_copy(update={"kb": Path(path).expanduser()})
         ours = [Path(settings.store.path)] if settings.kb.exists() else [settings.kb]
-        choice = ModelChoice(
-            embedder=embedder if embedder is not None else settings.embedder,
-            reranker=reranker if reranker is not None else settings.reranker,
-            dim=settings.dim,
-            dtype=settings.dtype,
-            device=settings.device,
-            quantization=settings.model_quantization,
-            remote=settings.remote,
-        )
+        choice = ModelChoice.of(settings, embedder, reranker)
         with ExitStack() as resources:
             if client is None:
                 client = open_client(settings.store)
@@ -141,7 +136,7 @@ class KnowledgeBase:
             catalog = resources.enter_context(Catalog.open(settings.catalog))
             record = catalog.get_collection(settings.collection)
             settings = settings.with_cut(record.chunking if record else None)
-            binding = ModelBinding(choice, _remembered(record) or _held(client, settings.collection))
+            binding = ModelBinding(choice, _remembered(record) or held(client, settings.collection))
             resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
         try:
@@ -240,8 +235,31 @@ class KnowledgeBase:
         )
 
     async def asearch(self, query: str, top_k: int | None = None, **options: Any) -> Hits:
-        """`search` without blocking the event loop."""
-        return await asyncio.to_thread(self.search, query, top_k, **options)
+        """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
+        if not self._client.collection_exists(self._settings.collection):
+            return self.search(query, top_k, **options)
+        return await self._retriever.asearch(query, top_k=top_k, **options)
+
+    def passages(self) -> Passages:
+        """Put texts in, and fetch and delete them, one by one under ids of their own, as a framework's vector store does.
+
+        They are found by `search` together with what was ingested; an ingest neither counts nor deletes them.
+        """
+        return Passages(
+            self._client,
+            self._settings.collection,
+            self._retriever,
+            self._binding.embedder,
+            languages=self._languages,
+            prepare=self._prepare_for_passages,
+        )
+
+    def _prepare_for_passages(self, embedder: EmbedderLike) -> None:
+        if self._collection() is None or not self._client.collection_exists(self._settings.collection):
+            with self._writing():
+                if self._store_is_lost():
+                    raise self._lost()
+                self._ensure_collection(embedder)
 
     def delete(self, document_ids: str | Iterable[str]) -> int:
         """Delete documents by id; returns how many there were. Unknown ids are left alone."""
@@ -268,11 +286,13 @@ class KnowledgeBase:
         name = self._settings.collection
         counts = self._catalog.counts(name)
         record = self._collection()
+        points, passages = count_chunks(self._client, name) if self._client.collection_exists(name) else (0, 0)
         return Status(
             collection=name,
             documents=counts.documents,
             chunks=counts.chunks,
-            points=self._client.count(name, exact=True).count if self._client.collection_exists(name) else 0,
+            points=points,
+            passages=passages,
             failures=counts.failures,
             embedder=self._binding.embedder_name,
             dim=record.space.dim if record else None,
@@ -297,21 +317,13 @@ class KnowledgeBase:
     def _collection(self) -> CollectionRecord | None:
         return self._catalog.get_collection(self._settings.collection)
 
-    def _languages(self) -> tuple[str, ...]:
-        """What the collection is written in, asked of the catalog at most every few seconds: other processes may write too."""
-        asked, languages = self._known_languages
-        if time.monotonic() - asked > LANGUAGES_SECONDS:
-            languages = tuple(self._catalog.languages(self._settings.collection))
-            self._known_languages = (time.monotonic(), languages)
-        return languages
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One writer at a time, in this process and among all; what a crashed one left is mended first."""
         with self._write_lock, self._catalog.writing(self._settings.collection):
             self._repair()
             yield
-        self._known_languages = (float("-inf"), ())
+        self._languages.forget()
 
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""
@@ -341,7 +353,7 @@ class KnowledgeBase:
     def _refuse_points_of_others(self) -> None:
         """Points that the catalog does not know would be found, but never updated or deleted."""
         name, place = self._settings.collection, self._settings.url or self._settings.store.path
-        points = self._client.count(name, exact=True).count if self._client.collection_exists(name) else 0
+        points = count_chunks(self._client, name)[0] if self._client.collection_exists(name) else 0
         if points:
             raise StoreError(
                 f"The collection {name!r} in the store {place} holds {points} points that the catalog {self._catalog.url} knows nothing "
@@ -371,14 +383,6 @@ class KnowledgeBase:
 
 def _remembered(record: CollectionRecord | None) -> Remembered | None:
     return Remembered(record.space, record.reranker) if record else None
-
-
-def _held(client: QdrantClient, collection: str) -> Remembered | None:
-    """What a collection without a record in the catalog says of itself, as on a server that another process fills."""
-    if not client.collection_exists(collection):
-        return None
-    space = read_space(client, collection)
-    return Remembered(space, default_reranker_for(space.model))
 
 
 def _keep_out(folders: Iterable[Path]) -> None:

@@ -111,6 +111,37 @@ def context_line(title: str | None, headings: tuple[str, ...]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text that goes into a collection whole, as a framework's document or node does: it is not chunked.
+
+    `id` is any non-empty text; a passage with the same id replaces the former one. `document_id` names what it is a piece of (itself when
+    None). `embed_as` is what is embedded and what BM25 counts where that is not title, headings and text. `extra` is stored beside it and
+    given back, and no filter looks into it. `language` is an ISO 639-1 code or None to have it detected.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+    document_id: str | None = None
+    ordinal: int = 0
+    title: str | None = None
+    headings: tuple[str, ...] = ()
+    source: str | None = None
+    tenant: str | None = None
+    language: str | None = None
+    embed_as: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+
+    @property
+    def embedding_text(self) -> str:
+        """What is embedded and what BM25 counts."""
+        if self.embed_as is not None:
+            return self.embed_as
+        context = context_line(self.title, self.headings)
+        return f"{context}\n{self.text}" if context else self.text
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingSpace:
     """What makes two vectors comparable. Vectors of spaces with different fingerprints are never compared."""
 
@@ -143,7 +174,7 @@ class Hit:
     """One passage found. `stages` maps `dense`, `lexical`, `fused` and `rerank` to rank and score, as far as they ran.
 
     `score` is that of the last stage that scored this hit. `reranked` is None when no reranking was asked for, False for a hit
-    that the deadline left in recall order.
+    that the deadline left in recall order. `passage_id` and `extra` are those of a `Passage`; a chunk has neither.
     """
 
     document_id: str
@@ -160,10 +191,18 @@ class Hit:
     point_id: str
     reranked: bool | None = None
     truncated: bool = False
+    passage_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+
+    @property
+    def id(self) -> str:
+        """The id by which this passage is fetched and deleted: its own, or for a chunk its point's."""
+        return self.passage_id or self.point_id
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the field names above."""
         return {
+            "id": self.id,
             "document_id": self.document_id,
             "ordinal": self.ordinal,
             "text": self.text,

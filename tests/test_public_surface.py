@@ -23,6 +23,8 @@ def test_root_names():
         "Hits",
         "IngestReport",
         "KnowledgeBase",
+        "Passage",
+        "Passages",
         "Qwen3RagError",
         "RemoteEmbedder",
         "RemoteReranker",

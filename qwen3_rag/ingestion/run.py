@@ -24,6 +24,7 @@ from qwen3_rag.ingestion.writer import Writer
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.settings import ChunkingSettings, IngestionSettings, SourceSettings
 from qwen3_rag.sources import SourceFile
+from qwen3_rag.store.schema import count_chunks
 from qwen3_rag.types import Document
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Ingestion:
     def _stored(self) -> frozenset[str] | None:
         """The points in the store if it lost some, as a power cut can make it; looked up only then."""
         name = self._config.collection
-        if self._client.count(name, exact=True).count >= self._catalog.counts(name).chunks:
+        if count_chunks(self._client, name)[0] >= self._catalog.counts(name).chunks:
             return None
         stored = frozenset(point_ids(self._client, name))
         logger.warning("the store has lost points; the documents they belong to are embedded anew")

@@ -5,6 +5,7 @@ This module knows nothing of torch: a remote or a test double implements the sam
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -75,3 +76,23 @@ class RerankerLike(Protocol):
 
     def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
         """Score each document, in their order as far as `deadline` seconds go; NaN for those not scored in time."""
+
+
+async def embed_queries_async(
+    embedder: EmbedderLike, texts: Sequence[str], instruction: str | None = None, dim: int | None = None
+) -> ResultArray:
+    """`embedder.embed_queries` without blocking the event loop: its own `aembed_queries` where it has one, else in a thread."""
+    native = getattr(embedder, "aembed_queries", None)
+    if native is None:
+        return await asyncio.to_thread(embedder.embed_queries, texts, instruction, dim)
+    vectors: ResultArray = await native(texts, instruction, dim)
+    return vectors
+
+
+async def embed_documents_async(embedder: EmbedderLike, texts: Sequence[str], dim: int | None = None) -> ResultArray:
+    """`embedder.embed_documents` without blocking the event loop: its own `aembed_documents` where it has one, else in a thread."""
+    native = getattr(embedder, "aembed_documents", None)
+    if native is None:
+        return await asyncio.to_thread(embedder.embed_documents, texts, dim)
+    vectors: ResultArray = await native(texts, dim)
+    return vectors

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, ModelNotFoundError
-from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray
+from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_documents_async, embed_queries_async
 from qwen3_rag.models.registry import default_reranker_for
-from qwen3_rag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RemoteSettings
+from qwen3_rag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RemoteSettings, Settings
 from qwen3_rag.types import EmbeddingSpace
 
 OFF = "off"
@@ -33,6 +34,19 @@ class ModelChoice:
     device: str = "auto"
     quantization: str = "none"
     remote: RemoteSettings = field(default_factory=RemoteSettings)
+
+    @classmethod
+    def of(cls, settings: Settings, embedder: EmbedderLike | str | None, reranker: RerankerLike | str | None) -> Self:
+        """What `settings` say, with an embedder and a reranker before theirs."""
+        return cls(
+            embedder=embedder if embedder is not None else settings.embedder,
+            reranker=reranker if reranker is not None else settings.reranker,
+            dim=settings.dim,
+            dtype=settings.dtype,
+            device=settings.device,
+            quantization=settings.model_quantization,
+            remote=settings.remote,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +226,14 @@ class AtDim:
     def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """Embed documents at this dim."""
         return self._embedder.embed_documents(texts, dim or self.dim)
+
+    async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+        """`embed_queries` without blocking the event loop."""
+        return await embed_queries_async(self._embedder, texts, instruction, dim or self.dim)
+
+    async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
+        """`embed_documents` without blocking the event loop."""
+        return await embed_documents_async(self._embedder, texts, dim or self.dim)
 
 
 def _refusal(stored: EmbeddingSpace, asked: str) -> str:

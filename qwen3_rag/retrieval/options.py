@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.settings import RetrievalSettings
+from qwen3_rag.store.filters import Filters
 from qwen3_rag.types import Fusion, Mode
 
 LEAST_CANDIDATES = 50
@@ -16,6 +18,24 @@ CANDIDATES_PER_HIT = 5
 """Recall depth where none is given: several times what is returned, so that fusion and reranking have something to choose from."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The keywords of a search, for those who pass them on; `Retriever.search` says what they mean."""
+
+    top_k: int | None
+    filters: Filters
+    instruction: str | None
+    mode: Mode | str | None
+    rerank: bool | None
+    candidates: int | None
+    fusion: Fusion | str | None
+    dense_weight: float | None
+    recall_threshold: float | None
+    rerank_threshold: float | None
+    rerank_deadline: float | None
+    vector: Sequence[float] | None
+    explain: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 from qdrant_client import models
 from qdrant_client.client_base import QdrantBase
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.models.base import EmbedderLike, RerankerLike
+from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
+from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
-from qwen3_rag.retrieval.options import SearchOptions, resolve
+from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
 from qwen3_rag.retrieval.tracing import Recorder
 from qwen3_rag.settings import RetrievalSettings
 from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.language import detect_query
-from qwen3_rag.store.points import embedding_text, to_hit
+from qwen3_rag.store.points import DENSE, embedding_text, to_hit
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
 
@@ -34,6 +36,7 @@ class _Search:
     instruction: str | None
     conditions: models.Filter | None
     recorder: Recorder
+    vector: Sequence[float] | None = None
     language: str | None = None
     deadline_reached: bool = False
 
@@ -78,16 +81,19 @@ class Retriever:
         rerank: bool | None = None,
         candidates: int | None = None,
         fusion: Fusion | str | None = None,
+        dense_weight: float | None = None,
         recall_threshold: float | None = None,
         rerank_threshold: float | None = None,
         rerank_deadline: float | None = None,
+        vector: Sequence[float] | None = None,
         explain: bool = False,
     ) -> Hits:
         """The `top_k` best passages, best first. What is None is as the settings say.
 
         `candidates` is how many each ranker recalls and how many at most are reranked (default: the larger of 50 and five times
         `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
-        score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `rerank_threshold` is the least P(yes) of a
+        score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `dense_weight` is the dense ranker's share in
+        fusion, 0 to 1. `vector` is the query's embedding where it is known already. `rerank_threshold` is the least P(yes) of a
         hit that was reranked; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
 
         Raises:
@@ -102,13 +108,55 @@ class Retriever:
             rerank=rerank,
             candidates=candidates,
             fusion=fusion,
+            dense_weight=dense_weight,
             recall_threshold=recall_threshold,
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
         )
-        search = _Search(query, options, instruction or self._instruction, _visible(build_filter(filters), self._hidden()), Recorder())
+        search = _Search(query, options, instruction or self._instruction, self._conditions(filters), Recorder(), vector)
         hits = self._run(search)
         return Hits(hits, _trace(search) if explain else None)
+
+    async def asearch(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+        """`search` without blocking the event loop. Queries of many tasks are embedded in shared batches; none waits for a thread."""
+        _check_query(query)
+        if keywords.get("vector") is None and Mode(keywords.get("mode") or self._settings.mode) is not Mode.LEXICAL:
+            keywords["vector"] = await self._aembed(query, keywords.get("instruction"))
+        return await asyncio.to_thread(self.search, query, **keywords)
+
+    def search_diverse(
+        self,
+        query: str | None,
+        *,
+        top_k: int | None = None,
+        candidates: int | None = None,
+        lambda_mult: float = 0.5,
+        filters: Filters = None,
+        instruction: str | None = None,
+        vector: Sequence[float] | None = None,
+    ) -> Hits:
+        """`top_k` of the `candidates` nearest passages that differ from each other, by maximal marginal relevance.
+
+        `lambda_mult` is 1 for relevance alone, 0 for the most diverse. `query` may be None where its `vector` is given. Hits come in the
+        order chosen; their score is the cosine with the query.
+
+        Raises:
+            ConfigurationError: an empty query, or an option out of range.
+            FilterError: a filter that cannot be expressed.
+        """
+        if not 0 <= lambda_mult <= 1:
+            raise ConfigurationError(f"lambda_mult={lambda_mult} is not between 0 (diverse) and 1 (relevant).")
+        options = resolve(self._settings, top_k=top_k, candidates=candidates, mode=Mode.DENSE, rerank=False)
+        if vector is None:
+            _check_query(query)
+            vector = self._embed(cast("str", query), instruction or self._instruction)
+        queries = Queries(list(vector), None)
+        recalled = recall(self._client, self._collection, queries, self._conditions(filters), options.depth)
+        records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
+        return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
+
+    def _conditions(self, filters: Filters) -> models.Filter | None:
+        return _visible(build_filter(filters), self._hidden())
 
     def _run(self, search: _Search) -> list[Hit]:
         reranker = self._load_reranker(search)
@@ -139,7 +187,8 @@ class Retriever:
         dense: list[float] | None = None
         if search.options.mode is not Mode.LEXICAL:
             with search.recorder.step("embed", 1) as step:
-                dense = self._embed(search)
+                dense = list(search.vector) if search.vector is not None else self._embed(search.query, search.instruction)
+                step.note = "known already" if search.vector is not None else ""
                 step.returned = 1
         if search.options.mode is Mode.DENSE:
             return Queries(dense, None)
@@ -151,9 +200,12 @@ class Retriever:
             step.note = f"{len(lexical.indices)} terms in {search.language}"
         return Queries(dense, lexical, search.language if len(languages) > 1 else None)
 
-    def _embed(self, search: _Search) -> list[float]:
-        vectors = self._embedder().embed_queries([search.query], search.instruction)
-        return cast("list[float]", np.asarray(vectors[0], dtype=np.float32).tolist())
+    def _embed(self, query: str, instruction: str | None) -> list[float]:
+        return _as_list(self._embedder().embed_queries([query], instruction))
+
+    async def _aembed(self, query: str, instruction: str | None) -> list[float]:
+        embedder = await asyncio.to_thread(self._embedder)  # which may have to be loaded
+        return _as_list(await embed_queries_async(embedder, [query], instruction or self._instruction))
 
     def _rank(self, search: _Search, queries: Queries) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
         """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
@@ -198,6 +250,23 @@ class Retriever:
 def _provider(value: Any, method: str) -> Callable[[], Any]:
     """A function that gives the model: `value` itself if it is one (a function or a class), else a function that gives `value`."""
     return value if callable(value) and (isinstance(value, type) or not hasattr(value, method)) else lambda: value
+
+
+def _as_list(vectors: ResultArray) -> list[float]:
+    return cast("list[float]", np.asarray(vectors[0], dtype=np.float32).tolist())
+
+
+def _diverse(records: Sequence[models.Record], recalled: Recalled, top_k: int, lambda_mult: float) -> list[Hit]:
+    """Hits of the records chosen, which may be fewer than recalled: some were deleted since."""
+    stages = ranked(recalled.dense)
+    found = {str(record.id): record for record in records}
+    points = [point for point in stages if point in found]
+    if not points:
+        return []
+    vectors = np.array([cast("dict[str, list[float]]", found[point].vector)[DENSE] for point in points], dtype=np.float32)
+    relevance = np.array([stages[point].score for point in points], dtype=np.float32)
+    chosen = [points[index] for index in maximal_marginal_relevance(relevance, vectors, top_k, lambda_mult)]
+    return [to_hit(found[point], score=stages[point].score, stages={Mode.DENSE.value: stages[point]}) for point in chosen]
 
 
 def _fuse(search: _Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:

@@ -1,6 +1,7 @@
 """Chunk → point and back: ids, payload, hits. It knows neither a client nor a model.
 
-Payload keys, exactly: text, metadata, document_id, ordinal, start, end, headings, title, source, tenant, language.
+Payload keys, exactly: text, metadata, document_id, ordinal, start, end, headings, title, source, tenant, language. A passage has
+passage_id and extra besides.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from qdrant_client import models
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.types import Chunk, Document, Hit, Stage, context_line
+from qwen3_rag.types import Chunk, Document, Hit, Passage, Stage, context_line
 
 DENSE = "dense"
 LEXICAL = "bm25"
 METADATA = "metadata"
-OWN_FIELDS = frozenset({"text", "document_id", "ordinal", "start", "end", "headings", "title", "source", "tenant", "language"})
+PASSAGE_ID = "passage_id"
+EXTRA = "extra"
+OWN_FIELDS = frozenset(
+    {"text", "document_id", "ordinal", "start", "end", "headings", "title", "source", "tenant", "language", "passage_id"}
+)
 """Payload keys that are not the user's metadata."""
 
 NAMESPACE = uuid.UUID("0c0d1f55-6a5b-5d3c-9a43-0a4b8f5e7d21")
@@ -39,6 +44,11 @@ def content_hash(chunk: Chunk) -> str:
 def point_id(document_id: str, content_hash: str, occurrence: int) -> str:
     """The id of the `occurrence`-th chunk (from 0) of a document that has this content."""
     return str(uuid.uuid5(NAMESPACE, f"{len(document_id)}:{document_id}:{content_hash}:{occurrence}"))
+
+
+def passage_point_id(passage_id: str) -> str:
+    """The id of the point that holds a passage, whatever text its own id is. No chunk has such a point id."""
+    return str(uuid.uuid5(NAMESPACE, f"passage:{passage_id}"))
 
 
 def assign_point_ids(chunks: Sequence[Chunk]) -> list[str]:
@@ -60,7 +70,7 @@ def payload(chunk: Chunk, document: Document) -> dict[str, Any]:
     """
     return {
         "text": chunk.text,
-        METADATA: _plain(document),
+        METADATA: _plain(document.metadata, f"document {document.id!r}"),
         "document_id": chunk.document_id,
         "ordinal": chunk.ordinal,
         "start": chunk.start,
@@ -76,11 +86,40 @@ def payload(chunk: Chunk, document: Document) -> dict[str, Any]:
 def to_point(
     point_id: str, chunk: Chunk, document: Document, dense: NDArray[np.float32] | Sequence[float], lexical: models.SparseVector
 ) -> models.PointStruct:
-    """A point with both vectors; a chunk without words has no lexical one, so that it does not count for IDF."""
-    vector: dict[str, Any] = {DENSE: np.asarray(dense, dtype=np.float32).tolist()}
-    if lexical.indices:
-        vector[LEXICAL] = lexical
-    return models.PointStruct(id=point_id, vector=vector, payload=payload(chunk, document))
+    """A point with both vectors."""
+    return models.PointStruct(id=point_id, vector=_vectors(dense, lexical), payload=payload(chunk, document))
+
+
+def passage_point(
+    passage: Passage, language: str, dense: NDArray[np.float32] | Sequence[float], lexical: models.SparseVector
+) -> models.PointStruct:
+    """The point of a passage.
+
+    Raises:
+        ConfigurationError: when its metadata or `extra` holds something that JSON cannot express.
+    """
+    stored = {
+        "text": passage.text,
+        METADATA: _plain(passage.metadata, f"passage {passage.id!r}"),
+        "document_id": passage.document_id or passage.id,
+        "ordinal": passage.ordinal,
+        "start": 0,
+        "end": len(passage.text),
+        "headings": list(passage.headings),
+        "title": passage.title,
+        "source": passage.source,
+        "tenant": passage.tenant,
+        "language": language,
+        PASSAGE_ID: passage.id,
+        EXTRA: _plain(passage.extra, f"passage {passage.id!r}"),
+    }
+    return models.PointStruct(id=passage_point_id(passage.id), vector=_vectors(dense, lexical), payload=stored)
+
+
+def _vectors(dense: NDArray[np.float32] | Sequence[float], lexical: models.SparseVector) -> dict[str, Any]:
+    """Text without words has no lexical vector, so that it does not count for IDF."""
+    vectors: dict[str, Any] = {DENSE: np.asarray(dense, dtype=np.float32).tolist()}
+    return vectors | {LEXICAL: lexical} if lexical.indices else vectors
 
 
 def to_hit(
@@ -108,6 +147,8 @@ def to_hit(
         point_id=str(point.id),
         reranked=reranked,
         truncated=truncated,
+        passage_id=stored.get(PASSAGE_ID),
+        extra=stored.get(EXTRA) or {},
     )
 
 
@@ -117,11 +158,11 @@ def embedding_text(hit: Hit) -> str:
     return f"{context}\n{hit.text}" if context else hit.text
 
 
-def _plain(document: Document) -> dict[str, Any]:
+def _plain(fields: Mapping[str, Any], of: str) -> dict[str, Any]:
     try:
-        plain: dict[str, Any] = to_jsonable_python(dict(document.metadata), inf_nan_mode="strings")
+        plain: dict[str, Any] = to_jsonable_python(dict(fields), inf_nan_mode="strings")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"Metadata of document {document.id!r} cannot be stored: {error}. Use text, numbers, booleans, dates, lists and mappings."
+            f"Metadata of {of} cannot be stored: {error}. Use text, numbers, booleans, dates, lists and mappings."
         ) from error
     return plain

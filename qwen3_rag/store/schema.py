@@ -16,7 +16,7 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 from qwen3_rag.errors import EmbeddingSpaceError, StoreError
 from qwen3_rag.settings import Quantization, StoreSettings
 from qwen3_rag.store.filters import payload_path
-from qwen3_rag.store.points import DENSE, LEXICAL
+from qwen3_rag.store.points import DENSE, LEXICAL, PASSAGE_ID
 from qwen3_rag.types import EmbeddingSpace
 
 SCHEMA_VERSION = 1
@@ -28,6 +28,7 @@ INT8_QUANTILE = 0.99
 
 _PAYLOAD_INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
     "document_id": models.PayloadSchemaType.KEYWORD,
+    PASSAGE_ID: models.PayloadSchemaType.KEYWORD,
     "source": models.PayloadSchemaType.KEYWORD,
     "language": models.PayloadSchemaType.KEYWORD,
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
@@ -98,6 +99,13 @@ def check_space(client: QdrantBase, collection: str, space: EmbeddingSpace) -> N
             f"{_details(space, held)}. They do not compare. Open it with the first, or embed the documents again into a new "
             f"knowledge base: qwen3-rag ingest PATH --kb NEW --embedder {space.model} --dim {space.dim}"
         )
+
+
+def count_chunks(client: QdrantBase, collection: str) -> tuple[int, int]:
+    """How many points are chunks, and how many passages that frameworks put there."""
+    passages = models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))])
+    count = client.count(collection, count_filter=passages, exact=True).count
+    return client.count(collection, exact=True).count - count, count
 
 
 def ensure_metadata_index(client: QdrantBase, collection: str, key: str, example: Any) -> bool:

@@ -109,7 +109,7 @@ class Recording:
 def test_payload_indexes_are_created_where_they_are_missing() -> None:
     client = Recording(present={"source": object()})
     ensure_collection(client, SETTINGS, SPACE)  # type: ignore[arg-type]
-    assert set(client.created) == {"document_id", "language", "tenant"}
+    assert set(client.created) == {"document_id", "passage_id", "language", "tenant"}
     assert client.created["tenant"].is_tenant is True
 
 

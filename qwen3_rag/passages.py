@@ -1,0 +1,330 @@
+"""`Passages`: texts put into a collection whole, under ids of their own, and fetched, found and deleted by these.
+
+This is what a framework's vector store does, where the framework has cut the documents. A passage is one point of the same collection and
+schema as ingested chunks, so both are found together. There is no catalog behind it: a passage is in the store or it is not, and
+putting one replaces the former one of its id in one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+from qdrant_client.client_base import QdrantBase
+
+from qwen3_rag.errors import ConfigurationError, DimensionError
+from qwen3_rag.models.base import EmbedderLike, RerankerLike, embed_documents_async
+from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
+from qwen3_rag.models.registry import default_reranker_for
+from qwen3_rag.retrieval import Retriever
+from qwen3_rag.retrieval.options import SearchKeywords
+from qwen3_rag.settings import Settings
+from qwen3_rag.store.filters import Filters, build_filter
+from qwen3_rag.store.held import HeldLanguages
+from qwen3_rag.store.language import detect, primary
+from qwen3_rag.store.points import PASSAGE_ID, passage_point, passage_point_id, to_hit
+from qwen3_rag.store.schema import ensure_collection, read_space
+from qwen3_rag.store.sparse import Bm25Encoder
+from qwen3_rag.types import Hit, Hits, Passage
+
+if TYPE_CHECKING:
+    from qwen3_rag.knowledge_base import KnowledgeBase
+
+Vectors = NDArray[np.float32] | Sequence[Sequence[float]]
+
+PASSAGES_PER_REQUEST = 128
+PAGE = 256
+
+_NOT_A_PASSAGE = models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))
+
+
+class Passages:
+    """The passages of one collection. May be used from several threads.
+
+    Example:
+        >>> with Passages.open("kb", embedder="nano") as passages:  # doctest: +SKIP
+        ...     passages.put([Passage("a", "Keys are rotated every 90 days.")])
+        ...     hits = passages.search("key rotation", top_k=1)
+    """
+
+    def __init__(
+        self,
+        client: QdrantBase,
+        collection: str,
+        retriever: Retriever,
+        embedder: Callable[[], EmbedderLike],
+        *,
+        languages: HeldLanguages,
+        prepare: Callable[[EmbedderLike], None],
+    ) -> None:
+        self._client = client
+        self._collection = collection
+        self._retriever = retriever
+        self._embedder = embedder
+        self._languages = languages
+        self._prepare = prepare
+        self._prepared = False
+        self._bm25 = Bm25Encoder()
+        self._resources = ExitStack()
+
+    @classmethod
+    def open(
+        cls,
+        where: str | Path | QdrantClient | KnowledgeBase | None = None,
+        *,
+        embedder: EmbedderLike | str | None = None,
+        reranker: RerankerLike | str | None = None,
+        settings: Settings | None = None,
+    ) -> Passages:
+        """The passages of a knowledge base, of the one in a folder, or of a collection that a client of yours reaches.
+
+        Args:
+            where: a folder, `":memory:"`, a `QdrantClient`, or an open `KnowledgeBase`; None takes the folder from `settings`.
+            embedder: an object or a model name. Only needed when the collection is new; it remembers.
+            reranker: an object, a model name, or `"off"`.
+            settings: anything beyond the defaults, such as `collection`; None reads the environment and `qwen3-rag.toml`.
+
+        A knowledge base or a client that is handed in stays open when this is closed.
+
+        Raises:
+            ConfigurationError: models or settings for a knowledge base that is open already.
+            EmbeddingSpaceError: the collection was made with another embedder or dim.
+        """
+        from qwen3_rag.knowledge_base import KnowledgeBase
+
+        if isinstance(where, KnowledgeBase):
+            if embedder is not None or reranker is not None or settings is not None:
+                raise ConfigurationError("An open knowledge base has its models and settings. Give them to KnowledgeBase.open instead.")
+            return where.passages()
+        if isinstance(where, QdrantClient):
+            return _of_client(where, embedder, reranker, settings or Settings.load())
+        kb = KnowledgeBase.open(where, embedder=embedder, reranker=reranker, settings=settings)
+        passages = kb.passages()
+        passages._resources.callback(kb.close)
+        return passages
+
+    def put(self, passages: Iterable[Passage], vectors: Vectors | None = None) -> list[str]:
+        """Embed and write passages; one with the id of an earlier one replaces it. Returns their ids, in order.
+
+        Args:
+            passages: any number; they are embedded and written in parts, so that an iterator may be long.
+            vectors: the passages' embeddings where they are known already, shape (n, dim).
+
+        Raises:
+            ConfigurationError: an empty id, or metadata that cannot be stored. Nothing of that part was written.
+            DimensionError: `vectors` of another width than the collection's.
+            EmbeddingSpaceError: the collection holds vectors of another embedder.
+        """
+        ids: list[str] = []
+        for part in _parts(passages, vectors):
+            embedder = self._ready()
+            self._write(part, embedder.embed_documents(part.texts) if part.vectors is None else part.vectors)
+            ids += part.ids
+        return ids
+
+    async def aput(self, passages: Iterable[Passage], vectors: Vectors | None = None) -> list[str]:
+        """`put` without blocking the event loop; concurrent calls are embedded in shared batches."""
+        ids: list[str] = []
+        for part in _parts(passages, vectors):
+            embedder = await asyncio.to_thread(self._ready)
+            known = await embed_documents_async(embedder, part.texts) if part.vectors is None else part.vectors
+            await asyncio.to_thread(self._write, part, known)
+            ids += part.ids
+        return ids
+
+    def replace(self, document_id: str, passages: Iterable[Passage], vectors: Vectors | None = None) -> list[str]:
+        """Make `passages` all there is of a document: new ones are written first, then the others of that `document_id` are deleted.
+
+        At any moment the old or the new version can be found.
+        """
+        ids = self.put(_of_document(document_id, passages), vectors)
+        self._delete(_others(document_id, ids))
+        return ids
+
+    async def areplace(self, document_id: str, passages: Iterable[Passage], vectors: Vectors | None = None) -> list[str]:
+        """`replace` without blocking the event loop."""
+        ids = await self.aput(_of_document(document_id, passages), vectors)
+        await asyncio.to_thread(self._delete, _others(document_id, ids))
+        return ids
+
+    def get(self, ids: Sequence[str]) -> list[Hit]:
+        """The passages of these ids, in order; unknown ones are left out. A chunk's id is its `point_id`. Scores are 0."""
+        if not ids or not self._exists():
+            return []
+        wanted = {passage_id: (passage_point_id(passage_id), _as_uuid(passage_id)) for passage_id in ids}
+        points: list[models.ExtendedPointId] = list(dict.fromkeys(point for both in wanted.values() for point in both if point))
+        found = {str(record.id): record for record in self._client.retrieve(self._collection, points, with_payload=True)}
+        matching = ((found.get(own) or (found.get(chunk) if chunk else None)) for own, chunk in wanted.values())
+        return [_hit(record) for record in matching if record is not None]
+
+    def select(self, filters: Filters = None) -> Iterator[Hit]:
+        """Everything that meets `filters`, in the order of the point ids, page by page: there is no limit. Scores are 0."""
+        conditions, offset = build_filter(filters), None
+        while self._exists():
+            page, offset = self._client.scroll(self._collection, conditions, limit=PAGE, offset=offset, with_payload=True)
+            yield from map(_hit, page)
+            if offset is None:
+                return
+
+    def count(self, filters: Filters = None) -> int:
+        """How many meet `filters`."""
+        if not self._exists():
+            return 0
+        return self._client.count(self._collection, count_filter=build_filter(filters), exact=True).count
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete passages by id; unknown ids, and those of chunks, are left alone."""
+        points: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
+        if points:
+            self._delete(models.PointIdsList(points=points))
+
+    def delete_where(self, filters: Filters) -> None:
+        """Delete every passage that meets `filters`. Chunks of ingested documents stay: `KnowledgeBase.delete` deletes those.
+
+        Raises:
+            ConfigurationError: without a filter. `clear` deletes all.
+        """
+        conditions = build_filter(filters)
+        if conditions is None:
+            raise ConfigurationError("delete_where needs a filter. To delete every passage: clear().")
+        self._delete(models.FilterSelector(filter=models.Filter(must=[conditions], must_not=[_NOT_A_PASSAGE])))
+
+    def clear(self) -> None:
+        """Delete every passage. Chunks of ingested documents stay."""
+        self._delete(models.FilterSelector(filter=models.Filter(must_not=[_NOT_A_PASSAGE])))
+
+    def search(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+        """Find passages and chunks, best first; keywords, result and errors as `Retriever.search`. Empty while there is no collection."""
+        return self._retriever.search(query, **keywords) if self._exists() else Hits()
+
+    async def asearch(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+        """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
+        return await self._retriever.asearch(query, **keywords) if await asyncio.to_thread(self._exists) else Hits()
+
+    def search_diverse(self, query: str | None, **keywords: Any) -> Hits:
+        """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
+        return self._retriever.search_diverse(query, **keywords) if self._exists() else Hits()
+
+    def embedder(self) -> EmbedderLike:
+        """The embedder, loaded on first use."""
+        return self._embedder()
+
+    def close(self) -> None:
+        """Close what was opened by `open`. Safe to repeat."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _exists(self) -> bool:
+        return self._client.collection_exists(self._collection)
+
+    def _ready(self) -> EmbedderLike:
+        embedder = self._embedder()
+        if not self._prepared or not self._exists():
+            self._prepare(embedder)
+            self._prepared = True
+        return embedder
+
+    def _write(self, part: _Part, vectors: Vectors) -> None:
+        if len(vectors[0]) != self._embedder().dim:
+            raise DimensionError(f"Vectors of {len(vectors[0])} dimensions do not fit a collection of {self._embedder().dim}.")
+        languages = [primary(passage.language) or detect(passage.text) for passage in part.passages]
+        sparse = self._bm25.documents(part.texts, languages)
+        points = [passage_point(*fields) for fields in zip(part.passages, languages, vectors, sparse, strict=True)]
+        self._client.upsert(self._collection, points, wait=True)
+        self._languages.forget()
+
+    def _delete(self, selector: models.FilterSelector | models.PointIdsList) -> None:
+        if self._exists():
+            self._client.delete(self._collection, points_selector=selector, wait=True)
+            self._languages.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Passages written together, and their vectors where those are known. Of passages with the same id the last one counts."""
+
+    passages: list[Passage]
+    vectors: list[Sequence[float]] | None
+    ids: list[str]
+
+    @property
+    def texts(self) -> list[str]:
+        return [passage.embedding_text for passage in self.passages]
+
+
+def _parts(passages: Iterable[Passage], vectors: Vectors | None) -> Iterator[_Part]:
+    known: Iterable[Any] = itertools.repeat(None) if vectors is None else vectors
+    pairs = zip(passages, known, strict=vectors is not None)
+    while part := list(itertools.islice(pairs, PASSAGES_PER_REQUEST)):
+        ids = [_checked_id(passage) for passage, _ in part]
+        last = dict(zip(ids, part, strict=True)).values()
+        yield _Part([passage for passage, _ in last], None if vectors is None else [vector for _, vector in last], ids)
+
+
+def _checked_id(passage: Passage) -> str:
+    if not isinstance(passage.id, str) or not passage.id:
+        raise ConfigurationError(f"A passage's id is text that is not empty, not {passage.id!r}.")
+    return passage.id
+
+
+def _of_document(document_id: str, passages: Iterable[Passage]) -> Iterator[Passage]:
+    return (replace(passage, document_id=document_id) for passage in passages)
+
+
+def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
+    """Passages of a document that are not among `ids`."""
+    kept: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
+    of_document = models.FieldCondition(key="document_id", match=models.MatchValue(value=document_id))
+    return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[_NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
+
+
+def _as_uuid(passage_id: str) -> str | None:
+    try:
+        return str(uuid.UUID(passage_id))
+    except ValueError:
+        return None
+
+
+def _hit(record: models.Record) -> Hit:
+    return to_hit(record, score=0.0, stages={})
+
+
+def _of_client(
+    client: QdrantClient, embedder: EmbedderLike | str | None, reranker: RerankerLike | str | None, settings: Settings
+) -> Passages:
+    """Passages of a collection that no catalog goes with."""
+    name = settings.collection
+    binding = ModelBinding(ModelChoice.of(settings, embedder, reranker), held(client, name))
+    languages = HeldLanguages(client, name)
+    retriever = Retriever(
+        client, name, binding.embedder, binding.reranker, settings.retrieval, languages=languages, instruction=settings.instruction
+    )
+
+    def prepare(embedder: EmbedderLike) -> None:
+        ensure_collection(client, settings.store, embedder.space)
+
+    passages = Passages(client, name, retriever, binding.embedder, languages=languages, prepare=prepare)
+    passages._resources.callback(binding.close)
+    return passages
+
+
+def held(client: QdrantBase, collection: str) -> Remembered | None:
+    """What a collection that no catalog goes with says of itself, as on a server that another process fills."""
+    if not client.collection_exists(collection):
+        return None
+    space = read_space(client, collection)
+    return Remembered(space, default_reranker_for(space.model))

@@ -1,0 +1,40 @@
+"""Which languages a collection holds, asked of the store now and then: other processes may write to it too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from qdrant_client.client_base import QdrantBase
+
+SECONDS = 5.0
+MOST = 200
+"""More languages than there are codes in use."""
+
+
+class HeldLanguages:
+    """ISO 639-1 codes, the most frequent first; what was learnt is good for a few seconds."""
+
+    def __init__(self, client: QdrantBase, collection: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._collection = collection
+        self._clock = clock
+        self._known: tuple[float, tuple[str, ...]] = (float("-inf"), ())
+
+    def __call__(self) -> tuple[str, ...]:
+        """The languages; none while there is no collection."""
+        asked, languages = self._known
+        if self._clock() - asked > SECONDS:
+            languages = self._ask()
+            self._known = (self._clock(), languages)
+        return languages
+
+    def forget(self) -> None:
+        """Ask anew the next time: something was written."""
+        self._known = (float("-inf"), ())
+
+    def _ask(self) -> tuple[str, ...]:
+        if not self._client.collection_exists(self._collection):
+            return ()
+        found = self._client.facet(self._collection, "language", limit=MOST, exact=True)
+        return tuple(str(hit.value) for hit in found.hits)

@@ -1,0 +1,223 @@
+"""Passages of their own ids, in every kind of place that can be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient
+
+from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
+from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError
+from tests.fakes import HashEmbedder, OverlapReranker
+
+TEXTS = {
+    "a": "keys are rotated every ninety days",
+    "b": "lunch is served at noon",
+    "c": "der Schlüssel wird alle neunzig Tage getauscht",
+    "x/y?z=1#ü": "odd ids are welcome",
+}
+
+
+@pytest.fixture(params=["folder", "memory", "client", "knowledge-base"])
+def passages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Passages]:
+    models = {"embedder": HashEmbedder(), "reranker": OverlapReranker()}
+    match request.param:
+        case "folder":
+            with Passages.open(tmp_path / "kb", **models) as opened:
+                yield opened
+        case "memory":
+            with Passages.open(":memory:", **models) as opened:
+                yield opened
+        case "client":
+            client = QdrantClient(":memory:")
+            with Passages.open(client, **models) as opened:
+                yield opened
+            client.close()
+        case _:
+            with KnowledgeBase.open(tmp_path / "kb", **models) as kb, Passages.open(kb) as opened:
+                yield opened
+
+
+def filled(passages: Passages) -> Passages:
+    assert passages.put(Passage(key, text, {"length": len(text)}, extra={"kept": key}) for key, text in TEXTS.items()) == list(TEXTS)
+    return passages
+
+
+def test_nothing_is_there_at_first(passages: Passages):
+    assert passages.search("keys") == []
+    assert passages.search_diverse("keys") == []
+    assert passages.get(["a"]) == []
+    assert list(passages.select()) == []
+    assert passages.count() == 0
+    passages.delete(["a"])
+    passages.clear()
+
+
+def test_put_get_and_find(passages: Passages):
+    filled(passages)
+    hits = passages.get(["b", "nowhere", "x/y?z=1#ü"])
+    assert [hit.id for hit in hits] == ["b", "x/y?z=1#ü"]
+    assert hits[0].text == TEXTS["b"]
+    assert hits[0].metadata == {"length": len(TEXTS["b"])}
+    assert hits[0].extra == {"kept": "b"}
+    assert hits[0].document_id == "b"
+    assert passages.search("when are keys rotated", top_k=1)[0].id == "a"
+
+
+def test_putting_again_replaces(passages: Passages):
+    filled(passages).put([Passage("a", "something else entirely")])
+    assert passages.count() == len(TEXTS)
+    [hit] = passages.get(["a"])
+    assert (hit.text, hit.metadata, hit.extra) == ("something else entirely", {}, {})
+
+
+def test_of_one_id_given_twice_the_last_counts(passages: Passages):
+    assert passages.put([Passage("a", "first"), Passage("b", "other"), Passage("a", "last")]) == ["a", "b", "a"]
+    assert [hit.text for hit in passages.get(["a", "b"])] == ["last", "other"]
+
+
+def test_delete_by_id_and_by_filter(passages: Passages):
+    filled(passages).delete(["a", "nowhere"])
+    assert passages.count() == 3
+    passages.delete_where({"length": {"$lt": 21}})
+    assert {hit.id for hit in passages.select()} == {"b", "c"}
+    with pytest.raises(ConfigurationError, match="clear"):
+        passages.delete_where({})
+    passages.clear()
+    assert passages.count() == 0
+
+
+def test_filters_see_ids_and_metadata(passages: Passages):
+    filled(passages)
+    assert passages.count({"passage_id": ["a", "c"]}) == 2
+    assert [hit.id for hit in passages.search("keys", filters={"length": len(TEXTS["b"])})] == ["b"]
+
+
+def test_select_has_no_limit(passages: Passages):
+    passages.put(Passage(f"n{i}", f"number {i}") for i in range(300))
+    assert len({hit.id for hit in passages.select()}) == 300
+
+
+def test_replace_leaves_only_the_new_version(passages: Passages):
+    filled(passages)
+    passages.replace("doc", [Passage("d1", "old one"), Passage("d2", "old two"), Passage("d3", "old three")])
+    assert passages.replace("doc", [Passage("d2", "new two"), Passage("d4", "new four")]) == ["d2", "d4"]
+    assert {hit.id: hit.text for hit in passages.select({"document_id": "doc"})} == {"d2": "new two", "d4": "new four"}
+    assert passages.count() == len(TEXTS) + 2
+
+
+def test_vectors_that_are_known(passages: Passages):
+    vectors = HashEmbedder().embed_documents(["zebra", "apple"])
+    passages.put([Passage("1", "text without meaning"), Passage("2", "text without meaning")], vectors)
+    near = passages.search("zebra", mode="dense", rerank=False, vector=vectors[0].tolist())
+    assert [hit.id for hit in near] == ["1", "2"]
+    assert near[0].score == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(DimensionError, match="3 dimensions"):
+        passages.put([Passage("3", "x")], [[1.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="zip"):
+        passages.put([Passage("3", "x")], [])
+
+
+def test_diverse_by_vector_or_text(passages: Passages):
+    passages.put([Passage("1", "red apple"), Passage("2", "red apple"), Passage("3", "red car"), Passage("4", "blue sky")])
+    relevant = passages.search_diverse("red apple", top_k=2, lambda_mult=1.0)
+    assert [hit.text for hit in relevant] == ["red apple", "red apple"]
+    diverse = passages.search_diverse(None, top_k=2, lambda_mult=0.0, vector=HashEmbedder().embed_queries(["red apple"])[0].tolist())
+    assert diverse[0].text == "red apple"
+    assert diverse[1].text == "blue sky"
+    with pytest.raises(ConfigurationError, match="lambda_mult"):
+        passages.search_diverse("red", lambda_mult=1.5)
+
+
+async def test_async(passages: Passages):
+    await passages.aput([Passage(key, text) for key, text in TEXTS.items()])
+    found = await asyncio.gather(*(passages.asearch(text, top_k=1) for text in TEXTS.values()))
+    assert [hits[0].id for hits in found] == list(TEXTS)
+    await passages.areplace("a", [Passage("a", "brand new")])
+    assert passages.get(["a"])[0].text == "brand new"
+
+
+@pytest.mark.parametrize("bad", ["", None, 7])
+def test_ids_are_text(passages: Passages, bad: object):
+    with pytest.raises(ConfigurationError, match="id is text"):
+        passages.put([Passage(bad, "x")])  # type: ignore[arg-type]
+
+
+def test_metadata_that_json_cannot_hold(passages: Passages):
+    with pytest.raises(ConfigurationError, match="passage 'a'"):
+        passages.put([Passage("a", "x", {"socket": object()})])
+    assert passages.count() == 0
+
+
+def test_dense_weight_zero_is_lexical(passages: Passages):
+    filled(passages)
+    hits = passages.search("lunch noon", dense_weight=0.0, rerank=False)
+    assert hits[0].id == "b"
+    assert [hit.stages["fused"].score for hit in hits if hit.stages.get("lexical") is None] == pytest.approx(
+        [hits[-1].stages["fused"].score] * (len(hits) - 1)
+    )
+
+
+def test_an_open_knowledge_base_takes_no_models(tmp_path: Path):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb, pytest.raises(ConfigurationError):
+        Passages.open(kb, embedder="nano")
+
+
+def test_a_client_of_another_space_is_refused():
+    client = QdrantClient(":memory:")
+    with Passages.open(client, embedder=HashEmbedder(), reranker="off") as passages:
+        filled(passages)
+    with pytest.raises(EmbeddingSpaceError):
+        Passages.open(client, embedder=HashEmbedder(revision="2"), reranker="off")
+
+
+def test_beside_ingested_documents(tmp_path: Path):
+    """Both are found together; neither an ingest nor a deletion of the one touches the other; the counts agree."""
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
+        kb.ingest([Document("doc", "ingested words about elephants")])
+        passages = filled(kb.passages())
+        assert {hit.id for hit in kb.search("elephants keys lunch")} >= {"a", "b"}
+        [chunk] = [hit for hit in kb.search("elephants") if hit.passage_id is None]
+        assert passages.get([chunk.id])[0].text == "ingested words about elephants"
+
+        passages.put([Passage(chunk.id, "a passage under the id of a chunk's point")])
+        assert kb.status().to_dict() | {"chunks": 1, "points": 1, "passages": 5} == kb.status().to_dict()
+        assert passages.get([chunk.id])[0].text.startswith("a passage under")
+        passages.delete([chunk.id, chunk.id])
+        assert passages.get([chunk.id])[0].text == "ingested words about elephants"
+
+        kb.ingest([Document("doc", "ingested anew")], force=True)
+        assert passages.count({"passage_id": {"$exists": True}}) == len(TEXTS)
+        passages.clear()
+        assert kb.status().points == kb.status().chunks == 1
+        assert kb.status().passages == 0
+
+
+def test_languages_are_those_of_the_store(tmp_path: Path):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
+        filled(kb.passages())
+        trace = kb.search("der Schlüssel wird getauscht", explain=True).trace
+        assert trace is not None
+        assert trace.language == "de"
+
+
+def test_a_knowledge_base_over_a_client_that_passages_filled(tmp_path: Path):
+    client = QdrantClient(":memory:")
+    with Passages.open(client, embedder=HashEmbedder(), reranker="off") as passages:
+        filled(passages)
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off", client=client) as kb:
+        assert kb.search("lunch at noon")[0].id == "b"
+        kb.ingest([Document("doc", "now it also has documents")])
+        assert (kb.status().points, kb.status().passages) == (1, len(TEXTS))
+
+
+def test_collection_of_the_settings():
+    client = QdrantClient(":memory:")
+    settings = Settings.load(collection="mine")
+    with Passages.open(client, embedder=HashEmbedder(), reranker="off", settings=settings) as passages:
+        passages.put([Passage(str(uuid.uuid4()), "text")])
+    assert client.count("mine").count == 1
