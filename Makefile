@@ -20,14 +20,14 @@ help:
 	@echo "make nano      rebuild the nano checkpoint from its teacher"
 	@echo "make clean     remove the virtual environment and everything made by these targets"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "qwen3-rag needs Python 3.11 or newer, but '$(PYTHON)' is not that. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (once; a few minutes at most) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[torch,documents,postgres,dev]' > $(VENV)/install.log 2>&1 || \
+	  --editable '.[torch,documents,postgres,dev]' --editable integrations/langchain --editable integrations/llama_index > $(VENV)/install.log 2>&1 || \
 	  { tail -n 15 $(VENV)/install.log; echo "The installation failed: is the package index reachable and is there disk space? Full log: $(VENV)/install.log"; exit 1; }
 	@touch $@
 
@@ -44,6 +44,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --package langchain_qwen3_rag
+	MYPYPATH=integrations/llama_index $(BIN)/mypy --namespace-packages --package llama_index
 
 $(BENCH_READY): $(READY)
 	@echo "Installing what the benchmarks compare with into $(VENV) (once; a few minutes at most) ..."

@@ -1,0 +1,1 @@
+"""LlamaIndex components of qwen3-rag."""
