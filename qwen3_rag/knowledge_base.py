@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -136,7 +137,8 @@ class KnowledgeBase:
             catalog = resources.enter_context(Catalog.open(settings.catalog))
             record = catalog.get_collection(settings.collection)
             settings = settings.with_cut(record.chunking if record else None)
-            binding = ModelBinding(choice, _remembered(record) or held(client, settings.collection))
+            remembered = Remembered(record.space, record.reranker) if record else held(client, settings.collection)
+            binding = ModelBinding(choice, remembered)
             resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
         try:
@@ -146,6 +148,11 @@ class KnowledgeBase:
             kb.close()
             raise
         return kb
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog, open as long as this is."""
+        return self._catalog
 
     def ingest(self, sources: Sources, *, force: bool = False, progress: Progress | None = None) -> IngestReport:
         """Bring documents in; what is unchanged is not touched.
@@ -236,8 +243,8 @@ class KnowledgeBase:
 
     async def asearch(self, query: str, top_k: int | None = None, **options: Any) -> Hits:
         """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
-        if not self._client.collection_exists(self._settings.collection):
-            return self.search(query, top_k, **options)
+        if not await asyncio.to_thread(self._client.collection_exists, self._settings.collection):
+            return await asyncio.to_thread(self.search, query, top_k, **options)
         return await self._retriever.asearch(query, top_k=top_k, **options)
 
     def passages(self) -> Passages:
@@ -252,6 +259,7 @@ class KnowledgeBase:
             self._binding.embedder,
             languages=self._languages,
             prepare=self._prepare_for_passages,
+            embedder_name=lambda: self._binding.embedder_name,
         )
 
     def _prepare_for_passages(self, embedder: EmbedderLike) -> None:
@@ -379,10 +387,6 @@ class KnowledgeBase:
     def _repair(self) -> None:
         if self._client.collection_exists(self._settings.collection):
             repair(self._catalog, self._client, self._settings.collection)
-
-
-def _remembered(record: CollectionRecord | None) -> Remembered | None:
-    return Remembered(record.space, record.reranker) if record else None
 
 
 def _keep_out(folders: Iterable[Path]) -> None:

@@ -65,6 +65,7 @@ class Passages:
         *,
         languages: HeldLanguages,
         prepare: Callable[[EmbedderLike], None],
+        embedder_name: Callable[[], str],
     ) -> None:
         self._client = client
         self._collection = collection
@@ -72,6 +73,7 @@ class Passages:
         self._embedder = embedder
         self._languages = languages
         self._prepare = prepare
+        self._embedder_name = embedder_name
         self._prepared = False
         self._bm25 = Bm25Encoder()
         self._resources = ExitStack()
@@ -214,6 +216,11 @@ class Passages:
         """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
         return self._retriever.search_diverse(query, **keywords) if self._exists() else Hits()
 
+    @property
+    def embedder_name(self) -> str:
+        """The embedder's name, loaded or not."""
+        return self._embedder_name()
+
     def embedder(self) -> EmbedderLike:
         """The embedder, loaded on first use."""
         return self._embedder()
@@ -317,7 +324,15 @@ def _of_client(
     def prepare(embedder: EmbedderLike) -> None:
         ensure_collection(client, settings.store, embedder.space)
 
-    passages = Passages(client, name, retriever, binding.embedder, languages=languages, prepare=prepare)
+    passages = Passages(
+        client,
+        name,
+        retriever,
+        binding.embedder,
+        languages=languages,
+        prepare=prepare,
+        embedder_name=lambda: binding.embedder_name,
+    )
     passages._resources.callback(binding.close)
     return passages
 

@@ -215,6 +215,12 @@ def test_a_knowledge_base_over_a_client_that_passages_filled(tmp_path: Path):
         assert (kb.status().points, kb.status().passages) == (1, len(TEXTS))
 
 
+def test_the_embedders_name_needs_no_embedder(passages: Passages, tmp_path: Path):
+    assert passages.embedder_name == "hash"
+    with Passages.open(tmp_path / "other", embedder="no/such-model") as unloaded:
+        assert unloaded.embedder_name == "no/such-model"
+
+
 def test_collection_of_the_settings():
     client = QdrantClient(":memory:")
     settings = Settings.load(collection="mine")

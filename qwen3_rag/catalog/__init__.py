@@ -1,6 +1,7 @@
 """The truth about what was ingested: documents, versions, chunks, runs, failures and embedding spaces, in SQLite or PostgreSQL."""
 
 from qwen3_rag.catalog.catalog import Catalog
+from qwen3_rag.catalog.index_records import IndexRecords
 from qwen3_rag.catalog.migrate import database_versions, upgrade_database
 from qwen3_rag.catalog.records import (
     ChunkRecord,
@@ -29,6 +30,7 @@ __all__ = [
     "DocumentStatus",
     "FailureRecord",
     "FailureStage",
+    "IndexRecords",
     "RunRecord",
     "RunStatus",
     "Unfinished",

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from qwen3_rag.catalog import documents, migrate, runs, spaces, writes
 from qwen3_rag.catalog.engine import is_sqlite, open_engine, shown_url, translated_errors, writing
+from qwen3_rag.catalog.index_records import IndexRecords
 from qwen3_rag.catalog.lock import WriterLock
 from qwen3_rag.catalog.records import (
     ChunkRecord,
@@ -351,6 +352,12 @@ class Catalog:
                 runs.clear_failures(session, key)
             else:
                 writes.forget_failures(session, key, [runs.storable(name) for name in document_ids])
+
+    # Indexing runs of frameworks
+
+    def index_records(self, namespace: str) -> IndexRecords:
+        """What a framework's indexing runs have written into one index, for it to know what to skip and what to delete."""
+        return IndexRecords(namespace, self._read, self._write)
 
     # Transactions
 

@@ -15,9 +15,11 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     Enum,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     String,
@@ -188,3 +190,15 @@ class FailureRow(Base):
     attempts: Mapped[int]
     first_seen: Mapped[datetime] = mapped_column(Utc)
     last_seen: Mapped[datetime] = mapped_column(Utc)
+
+
+class IndexRecordRow(Base):
+    """A key that a framework's indexing run has written into an index, which is a namespace here."""
+
+    __tablename__ = "index_records"
+    __table_args__ = (Index(None, "namespace", "updated_at"), Index(None, "namespace", "group_id"))
+
+    namespace: Mapped[str] = mapped_column(Words, primary_key=True)
+    key: Mapped[str] = mapped_column(Words, primary_key=True)
+    group_id: Mapped[str | None] = mapped_column(Words)
+    updated_at: Mapped[float] = mapped_column(Double)

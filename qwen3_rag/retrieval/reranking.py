@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.models.base import RerankerLike, ResultArray
 
 FIRST_SLICE = 4
 LARGEST_SLICE = 32
@@ -53,10 +54,23 @@ def rerank(
     return scored
 
 
+async def arerank(
+    reranker: RerankerLike, query: str, documents: Sequence[str], *, instruction: str | None = None, deadline: float | None = None
+) -> Reranked:
+    """`rerank` without blocking the event loop: by the reranker's own `ascore` where it has one, else in a thread."""
+    native = getattr(reranker, "ascore", None)
+    if native is None:
+        return await asyncio.to_thread(rerank, reranker, query, documents, instruction=instruction, deadline=deadline)
+    return _in_time(await native(query, documents, instruction, deadline), len(documents)) if documents else Reranked([], [])
+
+
 def _score(reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None, **options: float) -> Reranked:
-    scores = reranker.score(query, documents, instruction, **options)
+    return _in_time(reranker.score(query, documents, instruction, **options), len(documents))
+
+
+def _in_time(scores: ResultArray, documents: int) -> Reranked:
     truncated = getattr(scores, "truncated", None)
-    in_time = int(np.isnan(scores).argmax()) if np.isnan(scores).any() else len(documents)
+    in_time = int(np.isnan(scores).argmax()) if np.isnan(scores).any() else documents
     return Reranked(scores.tolist()[:in_time], [False] * in_time if truncated is None else truncated.tolist()[:in_time])
 
 

@@ -16,6 +16,7 @@ from qwen3_rag.catalog.engine import open_engine, writing
 from qwen3_rag.catalog.tables import Base
 from qwen3_rag.errors import CatalogError, CatalogVersionError
 from qwen3_rag.settings import CatalogSettings
+from tests.catalog.builders import SPACE
 
 
 @pytest.fixture
@@ -73,8 +74,21 @@ def test_upgrade_tells_what_it_did(database_url: str) -> None:
     assert upgrade_database(CatalogSettings(database_url)) == (None, migrate.head())
 
 
+def test_a_catalog_of_the_first_version_keeps_what_it_holds(database_url: str, engine: Engine) -> None:
+    with Catalog.open(CatalogSettings(database_url)) as catalog:
+        catalog.create_collection("docs", SPACE)
+    with writing(engine).begin() as connection:
+        command.downgrade(migrate.config(connection), "0001")
+    with pytest.raises(CatalogVersionError, match="qwen3-rag db upgrade"):
+        Catalog.open(CatalogSettings(database_url))
+    assert upgrade_database(CatalogSettings(database_url)) == ("0001", migrate.head())
+    with Catalog.open(CatalogSettings(database_url)) as catalog:
+        assert [collection.name for collection in catalog.list_collections()] == ["docs"]
+        assert catalog.index_records("docs").keys() == []
+
+
 def test_older_tables_are_refused_with_the_upgrade_command(database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrate, "head", lambda: "0002")
+    monkeypatch.setattr(migrate, "head", lambda: "0003")
     with pytest.raises(CatalogVersionError, match="qwen3-rag db upgrade --kb") as caught:
         Catalog.open(CatalogSettings(database_url))
     if database_url.startswith("sqlite"):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from qwen3_rag.models.base import ResultArray
-from qwen3_rag.retrieval.reranking import LARGEST_SLICE, rerank
+from qwen3_rag.retrieval.reranking import LARGEST_SLICE, arerank, rerank
 
 
 class SlowReranker:
@@ -77,3 +77,19 @@ def test_a_reranker_that_takes_a_deadline_is_called_once() -> None:
     assert len(reranker.calls) == 1
     assert result.scores == pytest.approx([float(document) for document in DOCUMENTS[:7]])
     assert len(result.truncated) == 7
+
+
+class Native(Punctual):
+    """Scores tasks itself."""
+
+    async def ascore(
+        self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None
+    ) -> ResultArray:
+        return self.score(query, documents, instruction, deadline)
+
+
+@pytest.mark.parametrize("kind", [SlowReranker, Native])
+async def test_async_gives_the_same(kind: type[SlowReranker]) -> None:
+    result = await arerank(kind(0.0), "q", DOCUMENTS[:9], deadline=1e6)
+    assert result == rerank(kind(0.0), "q", DOCUMENTS[:9], deadline=1e6)
+    assert (await arerank(kind(0.0), "q", [])).scores == []
