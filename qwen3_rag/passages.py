@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from qwen3_rag.settings import Settings
 from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
-from qwen3_rag.store.points import PASSAGE_ID, passage_point, passage_point_id, to_hit
+from qwen3_rag.store.points import DENSE, PASSAGE_ID, passage_point, passage_point_id, to_hit
 from qwen3_rag.store.schema import ensure_collection, read_space
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Hit, Hits, Passage
@@ -204,17 +204,34 @@ class Passages:
         """Delete every passage. Chunks of ingested documents stay."""
         self._delete(models.FilterSelector(filter=models.Filter(must_not=[_NOT_A_PASSAGE])))
 
-    def search(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+    def vectors(self, point_ids: Sequence[str]) -> dict[str, list[float]]:
+        """The stored embeddings by `Hit.point_id`, as far as there are such points."""
+        if not point_ids or not self._exists():
+            return {}
+        records = self._client.retrieve(self._collection, list(point_ids), with_payload=False, with_vectors=[DENSE])
+        return {str(record.id): cast("dict[str, list[float]]", record.vector)[DENSE] for record in records}
+
+    def search(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """Find passages and chunks, best first; keywords, result and errors as `Retriever.search`. Empty while there is no collection."""
         return self._retriever.search(query, **keywords) if self._exists() else Hits()
 
-    async def asearch(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+    async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
         return await self._retriever.asearch(query, **keywords) if await asyncio.to_thread(self._exists) else Hits()
 
     def search_diverse(self, query: str | None, **keywords: Any) -> Hits:
         """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
         return self._retriever.search_diverse(query, **keywords) if self._exists() else Hits()
+
+    @property
+    def client(self) -> QdrantBase:
+        """The Qdrant client that reaches the collection."""
+        return self._client
+
+    @property
+    def collection(self) -> str:
+        """The collection's name."""
+        return self._collection
 
     @property
     def embedder_name(self) -> str:

@@ -122,6 +122,28 @@ def test_vectors_that_are_known(passages: Passages):
         passages.put([Passage("3", "x")], [])
 
 
+async def test_by_vector_without_words(passages: Passages):
+    filled(passages)
+    [vector] = HashEmbedder().embed_queries(["lunch noon"]).tolist()
+    [hit] = passages.search(None, mode="dense", rerank=False, vector=vector, top_k=1)
+    assert hit.id == "b"
+    assert await passages.asearch(None, mode="dense", rerank=False, vector=vector, top_k=1) == [hit]
+    assert passages.vectors([hit.point_id])[hit.point_id] == pytest.approx(
+        HashEmbedder().embed_documents([TEXTS["b"]])[0].tolist(), abs=1e-5
+    )
+    assert passages.vectors([str(uuid.uuid4())]) == {}
+    for words_needed in ({"mode": "dense", "rerank": False}, {"mode": "dense", "vector": vector}, {"vector": vector, "rerank": False}):
+        with pytest.raises(ConfigurationError, match="query"):
+            passages.search(None, **words_needed)
+        with pytest.raises(ConfigurationError, match="query"):
+            await passages.asearch(None, **words_needed)
+
+
+def test_client_and_collection_are_those_searched(passages: Passages):
+    filled(passages)
+    assert passages.client.count(passages.collection).count == len(TEXTS)
+
+
 def test_diverse_by_vector_or_text(passages: Passages):
     passages.put([Passage("1", "red apple"), Passage("2", "red apple"), Passage("3", "red car"), Passage("4", "blue sky")])
     relevant = passages.search_diverse("red apple", top_k=2, lambda_mult=1.0)

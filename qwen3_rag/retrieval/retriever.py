@@ -72,7 +72,7 @@ class Retriever:
 
     def search(
         self,
-        query: str,
+        query: str | None,
         *,
         top_k: int | None = None,
         filters: Filters = None,
@@ -93,14 +93,14 @@ class Retriever:
         `candidates` is how many each ranker recalls and how many at most are reranked (default: the larger of 50 and five times
         `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
         score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `dense_weight` is the dense ranker's share in
-        fusion, 0 to 1. `vector` is the query's embedding where it is known already. `rerank_threshold` is the least P(yes) of a
+        fusion, 0 to 1. `vector` is the query's embedding where it is known already; dense mode without reranking then needs no words, and
+        `query` may be None. `rerank_threshold` is the least P(yes) of a
         hit that was reranked; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
 
         Raises:
             ConfigurationError: an empty query, or an option out of range.
             FilterError: a filter that cannot be expressed.
         """
-        _check_query(query)
         options = resolve(
             self._settings,
             top_k=top_k,
@@ -113,15 +113,17 @@ class Retriever:
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
         )
-        search = _Search(query, options, instruction or self._instruction, self._conditions(filters), Recorder(), vector)
+        if query is not None or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
+            _check_query(query)
+        search = _Search(query or "", options, instruction or self._instruction, self._conditions(filters), Recorder(), vector)
         hits = self._run(search)
         return Hits(hits, _trace(search) if explain else None)
 
-    async def asearch(self, query: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+    async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop. Queries of many tasks are embedded in shared batches; none waits for a thread."""
-        _check_query(query)
         if keywords.get("vector") is None and Mode(keywords.get("mode") or self._settings.mode) is not Mode.LEXICAL:
-            keywords["vector"] = await self._aembed(query, keywords.get("instruction"))
+            _check_query(query)
+            keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
         return await asyncio.to_thread(self.search, query, **keywords)
 
     def search_diverse(

@@ -1,1 +1,5 @@
-"""LlamaIndex components of qwen3-rag."""
+"""Qwen3 embeddings for LlamaIndex."""
+
+from llama_index.embeddings.qwen3_rag.base import Qwen3Embedding
+
+__all__ = ["Qwen3Embedding"]

@@ -1,1 +1,6 @@
-"""LlamaIndex components of qwen3-rag."""
+"""Qwen3 reranking for LlamaIndex."""
+
+from llama_index.postprocessor.qwen3_rag.base import Qwen3Rerank
+from llama_index.postprocessor.qwen3_rag.query import InstructedQuery
+
+__all__ = ["InstructedQuery", "Qwen3Rerank"]
