@@ -223,6 +223,10 @@ class Passages:
         """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
         return self._retriever.search_diverse(query, **keywords) if self._exists() else Hits()
 
+    async def asearch_diverse(self, query: str | None, **keywords: Any) -> Hits:
+        """`search_diverse` without blocking the event loop; concurrent queries are embedded in shared batches."""
+        return await self._retriever.asearch_diverse(query, **keywords) if await asyncio.to_thread(self._exists) else Hits()
+
     @property
     def client(self) -> QdrantBase:
         """The Qdrant client that reaches the collection."""

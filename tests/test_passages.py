@@ -155,6 +155,14 @@ def test_diverse_by_vector_or_text(passages: Passages):
         passages.search_diverse("red", lambda_mult=1.5)
 
 
+async def test_diverse_async(passages: Passages):
+    filled(passages)
+    for asked in ({"query": "keys"}, {"query": None, "vector": HashEmbedder().embed_queries(["keys"])[0].tolist()}):
+        assert await passages.asearch_diverse(**asked, top_k=3) == passages.search_diverse(**asked, top_k=3)
+    with pytest.raises(ConfigurationError, match="empty"):
+        await passages.asearch_diverse(" ")
+
+
 async def test_async(passages: Passages):
     await passages.aput([Passage(key, text) for key, text in TEXTS.items()])
     found = await asyncio.gather(*(passages.asearch(text, top_k=1) for text in TEXTS.values()))

@@ -157,6 +157,13 @@ class Retriever:
         records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
 
+    async def asearch_diverse(self, query: str | None, **keywords: Any) -> Hits:
+        """`search_diverse` without blocking the event loop. Queries of many tasks are embedded in shared batches."""
+        if keywords.get("vector") is None:
+            _check_query(query)
+            keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
+        return await asyncio.to_thread(self.search_diverse, query, **keywords)
+
     def _conditions(self, filters: Filters) -> models.Filter | None:
         return _visible(build_filter(filters), self._hidden())
 
