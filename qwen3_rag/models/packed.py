@@ -1,7 +1,8 @@
 """The packed forward pass: sequences in one row through the Hugging Face modules. Token ids in, hidden state of each last token out.
 
-All layers but the last are transformers' own, with our attention function. Of the last layer only what the last tokens need is computed:
-keys and values of every token, but queries, output projection and MLP for those rows alone. It knows no templates and no budgets.
+Layers are transformers' own with our attention function, or in float32 without gradients those of `fused`. Of the last layer only what
+the last tokens need is computed: keys and values of every token, but queries, output projection and MLP for those rows alone. It
+knows no templates and no budgets.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import torch
 from transformers import Qwen3Model
 from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 
+from qwen3_rag.models import fused
 from qwen3_rag.models.attention import PACKED, Kernel, kernel_for
 from qwen3_rag.models.packing import Item, pack
 
-Rotation = tuple[torch.Tensor, torch.Tensor]
+Angles = tuple[torch.Tensor, torch.Tensor]
 
 
 class PackedForward:
@@ -31,16 +33,24 @@ class PackedForward:
         model, row = self._model, pack(items)
         device = model.device
         hidden = model.embed_tokens(torch.tensor(row.ids, device=device).unsqueeze(0))
-        rotation: Rotation = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
+        rotation: Angles = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
         kernel = kernel_for(row, device, hidden.dtype)
+        last = torch.tensor([segment.last for segment in row.ends], device=device)
+        if fused.can_fuse(model, hidden):
+            return self._fused(hidden[0], fused.Rotation.of(*rotation), kernel, last)
         for layer in model.layers[:-1]:
             hidden = layer(hidden, position_embeddings=rotation, kernel=kernel)
-        last = torch.tensor([segment.last for segment in row.ends], device=device)
         states: torch.Tensor = model.norm(_last_layer(model.layers[-1], hidden, rotation, kernel, last))
         return states[0]
 
+    def _fused(self, hidden: torch.Tensor, rotation: fused.Rotation, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
+        layers = self._model.layers
+        for layer in layers[:-1]:
+            hidden = fused.run_layer(layer, hidden, rotation, kernel)
+        return fused.norm(self._model.norm, fused.run_last_layer(layers[-1], hidden, rotation, kernel, last))
 
-def _last_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
+
+def _last_layer(layer: Any, hidden: torch.Tensor, rotation: Angles, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
     """A decoder layer whose output is wanted at the rows `last` only: (1, tokens, hidden) in, (1, len(last), hidden) out."""
     attention = layer.self_attn
     residual = hidden[:, last]

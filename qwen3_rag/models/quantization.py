@@ -4,7 +4,8 @@ Each token's row has a scale of its own (its largest absolute value), each outpu
 what else is in the batch. The matrix product is oneDNN's, through the operator that torch's own compiler emits; the older quantized
 tensors of torch (`quint8`, `quantize_dynamic`) are deprecated. Why so and not otherwise: `benchmarks/NOTES.md`.
 
-This module knows nothing of loading. Embeddings, norms, attention and the head stay float32.
+This module knows nothing of loading. Embeddings, norms, attention, the head and the key projections stay float32: an error in a key
+moves every later token's attention, and keys are a fifteenth of the products. Measured on nano, cosine with float32 0.993 → 0.9999.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from transformers import Qwen3Model
 from qwen3_rag.errors import ConfigurationError
 
 _PROJECTIONS = (
-    ("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj")),
+    ("self_attn", ("q_proj", "v_proj", "o_proj")),
     ("mlp", ("gate_proj", "up_proj", "down_proj")),
 )
 _X86 = frozenset(("x86_64", "amd64"))

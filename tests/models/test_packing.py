@@ -73,7 +73,12 @@ class Networks:
                 torch.nn.init.normal_(parameter, std=0.1)
         other = Qwen3Model(make_config()).eval().requires_grad_(False)
         other.load_state_dict(network.state_dict())
-        self.packed, self.padded = PackedForward(network), PaddedForward(other)
+        self.layered, self.padded = PackedForward(network), PaddedForward(other)
+
+    def packed(self, items: list[Item]) -> torch.Tensor:
+        """As it runs in use: without gradients, so with the layers of our own. `layered` runs those of transformers."""
+        with torch.inference_mode():
+            return self.layered(items)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,9 @@ def test_long_sequences_equal_padded(networks: Networks, shared: int) -> None:
     rng = np.random.default_rng(1)
     start = rng.integers(0, 500, shared).tolist()
     sequences = [Item(start + rng.integers(0, 500, length).tolist(), shared) for length in (1500, 257, 256, 255, 2, 1, 1100)]
-    np.testing.assert_allclose(networks.packed(sequences), networks.padded([item.ids for item in sequences]), atol=TOLERANCE)
+    expected = networks.padded([item.ids for item in sequences])
+    np.testing.assert_allclose(networks.packed(sequences), expected, atol=TOLERANCE)
+    np.testing.assert_allclose(networks.layered(sequences), expected, atol=TOLERANCE)
 
 
 def varlen_on_any_device(

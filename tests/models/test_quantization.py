@@ -128,8 +128,9 @@ def test_narrow_weights(monkeypatch: pytest.MonkeyPatch):
 def test_replaces_linear_layers_only(tiny: Path):
     model = small(tiny)
     quantize_linears(model)
-    assert not any(isinstance(module, nn.Linear) for module in model.modules())
-    assert sum(isinstance(module, Int8Linear) for module in model.modules()) == 7 * len(model.layers)
+    left = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    assert left == [f"layers.{index}.self_attn.k_proj" for index in range(len(model.layers))]
+    assert sum(isinstance(module, Int8Linear) for module in model.modules()) == 6 * len(model.layers)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert isinstance(model.embed_tokens, nn.Embedding)
     layers = [module for module in model.modules() if isinstance(module, Int8Linear)]
@@ -140,7 +141,8 @@ def test_replaces_linear_layers_only(tiny: Path):
 @needs_engine
 def test_weights_shrink(tiny: Path):
     model = small(tiny)
-    before = sum(layer.weight.nbytes for layer in model.modules() if isinstance(layer, nn.Linear))
+    keys = {layer.self_attn.k_proj for layer in model.layers}
+    before = sum(layer.weight.nbytes for layer in model.modules() if isinstance(layer, nn.Linear) and layer not in keys)
     quantize_linears(model)
     layers = [layer for layer in model.modules() if isinstance(layer, Int8Linear)]
     assert sum(layer.weight.numel() * layer.weight.element_size() for layer in layers) * 4 == before
@@ -151,8 +153,8 @@ def test_nano_on_real_texts():
     sample = texts()
     expected = Embedder.load("nano", dtype="float32", device="cpu").embed_documents(sample)
     similar = cosines(expected, quantized("nano").embed_documents(sample))
-    assert similar.mean() >= 0.99
-    assert similar.min() >= 0.97
+    assert similar.mean() >= 0.999
+    assert similar.min() >= 0.995
 
 
 @needs_engine

@@ -1,0 +1,68 @@
+"""The layers of our own beside transformers': the same numbers, and only where they apply."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import Qwen3Model
+
+from qwen3_rag.models import fused
+from qwen3_rag.models.packed import PackedForward
+from qwen3_rag.models.packing import Item
+from qwen3_rag.models.quantization import has_int8_engine, quantize_linears
+from tests.models.tiny_qwen3 import make_config
+
+ITEMS = [Item([1, 2, 3, 4, 5, 6], 3), Item([1, 2, 3, 9, 9], 3), Item([7]), Item([3] * 40)]
+
+
+@pytest.fixture
+def model() -> Qwen3Model:
+    torch.manual_seed(3)
+    model = Qwen3Model(make_config()).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" in name:  # ones at first, which hides which weight goes where
+            parameter.data.uniform_(0.5, 1.5)
+    return model
+
+
+def test_equals_the_layers_of_transformers(model: Qwen3Model):
+    forward = PackedForward(model)
+    theirs = forward(ITEMS).detach()  # with gradients, these are the layers
+    with torch.inference_mode():
+        ours = forward(ITEMS)
+    assert torch.allclose(ours, theirs, atol=2e-6, rtol=1e-5)
+    assert not torch.equal(ours, torch.zeros_like(ours))
+
+
+def test_gradients_reach_every_parameter(model: Qwen3Model):
+    PackedForward(model)(ITEMS).sum().backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.layers.parameters())
+
+
+def test_only_float32_without_gradients(model: Qwen3Model):
+    hidden = torch.zeros(1, 1, model.config.hidden_size)
+    assert not fused.can_fuse(model, hidden)
+    with torch.no_grad():
+        assert fused.can_fuse(model, hidden)
+        assert not fused.can_fuse(model, hidden.bfloat16())
+        model.config.hidden_act = "gelu"
+        assert not fused.can_fuse(model, hidden)
+
+
+def test_what_is_given_is_not_changed(model: Qwen3Model):
+    weights = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    with torch.inference_mode():
+        first, again = PackedForward(model)(ITEMS), PackedForward(model)(ITEMS)
+    assert torch.equal(first, again)
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in model.named_parameters())
+
+
+@pytest.mark.skipif(not has_int8_engine(), reason="torch has no int8 engine on this platform")
+def test_int8_layers_fit(model: Qwen3Model):
+    forward = PackedForward(model)
+    with torch.inference_mode():
+        plain = forward(ITEMS)
+        quantize_linears(model)
+        small = forward(ITEMS)
+    assert torch.nn.functional.cosine_similarity(plain, small).min() > 0.99
+    assert isinstance(model.layers[0].self_attn.k_proj, torch.nn.Linear)
