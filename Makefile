@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
+LLAMA_INDEX := embeddings node_parser postprocessor retrievers vector_stores
 BENCHMARKS := store quality fusion reranking embedding concurrency ingestion searching quantization long_document
 
 .DEFAULT_GOAL := help
@@ -45,7 +46,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --package langchain_qwen3_rag
-	MYPYPATH=integrations/llama_index $(BIN)/mypy --namespace-packages --package llama_index
+	MYPYPATH=integrations/llama_index $(BIN)/mypy --namespace-packages $(LLAMA_INDEX:%=--package llama_index.%.qwen3_rag)
 
 $(BENCH_READY): $(READY)
 	@echo "Installing what the benchmarks compare with into $(VENV) (once; a few minutes at most) ..."

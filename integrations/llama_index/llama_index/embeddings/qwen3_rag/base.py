@@ -88,20 +88,20 @@ class Qwen3Embedding(BaseEmbedding):
         loaded = embedder if embedder is not None else _load(model_name or DEFAULT_EMBEDDER, dtype, device, quantization)
         space = loaded.space if dim is None else replace(loaded.space, dim=_checked_dim(loaded, dim))
         _same_space(f"{space}", (revision, space.revision), (fingerprint, space.fingerprint))
-        super().__init__(
-            model_name=loaded.model,
-            embed_batch_size=embed_batch_size,
-            num_workers=num_workers,
-            revision=space.revision,
-            dim=space.dim,
-            max_length=_checked_length(loaded, max_length),
-            instruction=instruction,
-            fingerprint=space.fingerprint,
-            dtype=dtype,
-            device=device,
-            quantization=quantization,
-            **base,
-        )
+        fields: dict[str, Any] = {
+            "model_name": loaded.model,
+            "embed_batch_size": embed_batch_size,
+            "num_workers": num_workers,
+            "revision": space.revision,
+            "dim": space.dim,
+            "max_length": _checked_length(loaded, max_length),
+            "instruction": instruction,
+            "fingerprint": space.fingerprint,
+            "dtype": dtype,
+            "device": device,
+            "quantization": quantization,
+        }
+        super().__init__(**fields, **base)
         self._embedder = loaded
         self.embeddings_cache = self.embeddings_cache  # in its keyed form, now that there is a key
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import llama_index.core.instrumentation as instrument
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
@@ -18,7 +18,7 @@ from qwen3_rag.models.base import RerankerLike
 from qwen3_rag.retrieval.reranking import arerank, rerank
 from qwen3_rag.settings import DEFAULT_RERANKER
 
-dispatcher = instrument.get_dispatcher(__name__)
+dispatcher = get_dispatcher(__name__)
 
 RETRIEVAL_SCORE = "retrieval_score"
 RELEVANCE_SCORE = "relevance_score"
@@ -76,7 +76,14 @@ class Qwen3Rerank(BaseNodePostprocessor):
             ModelError, ConfigurationError: as `Reranker.load`.
         """
         loaded = reranker if reranker is not None else _load(model or DEFAULT_RERANKER, dtype, device, quantization)
-        super().__init__(model=loaded.model, top_n=top_n, instruction=instruction, threshold=threshold, deadline=deadline, **base)
+        fields: dict[str, Any] = {
+            "model": loaded.model,
+            "top_n": top_n,
+            "instruction": instruction,
+            "threshold": threshold,
+            "deadline": deadline,
+        }
+        super().__init__(**fields, **base)
         self._reranker = loaded
 
     @classmethod
@@ -134,7 +141,7 @@ class _Reported:
 
     def __init__(self, rerank: Qwen3Rerank, nodes: list[NodeWithScore], query: QueryBundle) -> None:
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=rerank.top_n, model_name=rerank.model))
-        payload = {
+        payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: rerank.model,
             EventPayload.QUERY_STR: query.query_str,
