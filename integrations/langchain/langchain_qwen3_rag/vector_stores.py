@@ -154,12 +154,8 @@ class Qwen3VectorStore(VectorStore):
         return await self.passages.aput(to_passages(documents, ids))
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """The documents of these ids, in order; unknown ones are left out."""
+        """The documents of these ids, each once, in order; unknown ones are left out."""
         return [to_document(hit) for hit in self.passages.get(ids)]
-
-    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """`get_by_ids` without blocking the event loop."""
-        return await asyncio.to_thread(self.get_by_ids, ids)
 
     def delete(self, ids: list[str] | None = None, *, filter: Filters = None, **kwargs: Any) -> bool:
         """Delete documents by id or filter; without either, all of them, as LangChain says. Unknown ids are left alone.
@@ -176,10 +172,6 @@ class Qwen3VectorStore(VectorStore):
         else:
             self.passages.clear()
         return True
-
-    async def adelete(self, ids: list[str] | None = None, *, filter: Filters = None, **kwargs: Any) -> bool:
-        """`delete` without blocking the event loop."""
-        return await asyncio.to_thread(self.delete, ids, filter=filter, **kwargs)
 
     def similarity_search(self, query: str, k: int = 4, filter: Filters = None, **kwargs: Any) -> list[Document]:
         """The `k` best documents, best first. Their metadata is as it was given."""
@@ -211,12 +203,6 @@ class Qwen3VectorStore(VectorStore):
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, filter: Filters = None, **kwargs: Any) -> list[Document]:
         """The `k` documents nearest to a vector."""
         return _documents(self._nearest(embedding, k, filter, kwargs))
-
-    async def asimilarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Filters = None, **kwargs: Any
-    ) -> list[Document]:
-        """`similarity_search_by_vector` without blocking the event loop."""
-        return await asyncio.to_thread(self.similarity_search_by_vector, embedding, k, filter, **kwargs)
 
     def similarity_search_with_score_by_vector(self, embedding: list[float], k: int = 4, filter: Filters = None, **kwargs: Any) -> Scored:
         """The `k` documents nearest to a vector, with their cosine."""
@@ -267,18 +253,6 @@ class Qwen3VectorStore(VectorStore):
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a query whose vector is known."""
         return _documents(self._diverse(embedding, k, fetch_k, lambda_mult, filter, kwargs))
-
-    async def amax_marginal_relevance_search_by_vector(
-        self,
-        embedding: list[float],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        filter: Filters = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """`max_marginal_relevance_search_by_vector` without blocking the event loop."""
-        return _documents(await asyncio.to_thread(self._diverse, embedding, k, fetch_k, lambda_mult, filter, kwargs))
 
     def close(self) -> None:
         """Close what was opened here: not a client, a knowledge base or passages that were handed in. Safe to repeat."""

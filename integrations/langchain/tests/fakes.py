@@ -1,0 +1,37 @@
+"""Stand-ins that the core's tests have no need of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from qwen3_rag.models.base import ResultArray
+from tests.fakes import HashEmbedder
+
+
+class InstructedEmbedder(HashEmbedder):
+    """Reads a query's instruction as words of the query; nano has learnt to pay no attention to it."""
+
+    def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+        return super().embed_queries([f"{instruction or ''} {text}" for text in texts], None, dim)
+
+
+class NativeEmbedder(HashEmbedder):
+    """Serves tasks itself, and fails when its blocking methods run on an event loop's thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loops: set[int] = set()
+        self.calls = 0
+
+    def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+        assert threading.get_ident() not in self.loops, "blocked the event loop"
+        return super().embed_queries(texts, instruction, dim)
+
+    async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+        self.calls += 1
+        return self._embed(texts, dim)
+
+    async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
+        self.calls += 1
+        return self._embed(texts, dim)

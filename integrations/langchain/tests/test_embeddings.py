@@ -1,0 +1,82 @@
+"""`Qwen3Embeddings`: instructions, dimensions, and the same vectors as the core, sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from integrations.langchain.tests.fakes import InstructedEmbedder, NativeEmbedder
+from langchain_qwen3_rag import Qwen3Embeddings
+from qwen3_rag import Embedder
+from qwen3_rag.errors import ConfigurationError, DimensionError, ModelNotFoundError
+from tests.fakes import HashEmbedder
+
+TASK = "Find the runbook for an alarm"
+
+
+def test_vectors_are_those_of_the_core(nano: Embedder):
+    embeddings = Qwen3Embeddings("nano")
+    np.testing.assert_allclose(embeddings.embed_documents(["a key", "b"]), nano.embed_documents(["a key", "b"]), atol=1e-6)
+    np.testing.assert_allclose(embeddings.embed_query("a key"), nano.embed_queries(["a key"])[0], atol=1e-6)
+    assert embeddings.embed_documents([]) == []
+    assert (embeddings.model, embeddings.dim) == ("nano", nano.dim)
+
+
+def test_instruction_per_instance_and_per_call():
+    embedder = InstructedEmbedder()
+    plain, tasked = Qwen3Embeddings(embedder=embedder), Qwen3Embeddings(embedder=embedder, instruction=TASK)
+    assert plain.embed_query("disk full") != tasked.embed_query("disk full")
+    assert plain.embed_query("disk full", instruction=TASK) == tasked.embed_query("disk full")
+    assert tasked.embed_query("disk full", instruction="Find lunch") != tasked.embed_query("disk full")
+    assert plain.embed_documents(["disk full"]) == tasked.embed_documents(["disk full"])
+
+
+def test_dim_is_a_normalised_prefix(nano: Embedder):
+    short = Qwen3Embeddings(embedder=nano, dim=64)
+    whole = np.array(Qwen3Embeddings(embedder=nano).embed_documents(["a key"])[0])[:64]
+    np.testing.assert_allclose(short.embed_documents(["a key"])[0], whole / np.linalg.norm(whole), atol=1e-5)
+    assert short.dim == len(short.embed_query("a key")) == 64
+
+
+async def test_async_gives_the_same(nano: Embedder):
+    embeddings = Qwen3Embeddings(embedder=nano, instruction=TASK)
+    queries = await asyncio.gather(*(embeddings.aembed_query(f"query {number}") for number in range(20)))
+    for number, vector in enumerate(queries):
+        np.testing.assert_allclose(vector, embeddings.embed_query(f"query {number}"), atol=1e-5)
+    np.testing.assert_allclose(await embeddings.aembed_documents(["a", "b"]), embeddings.embed_documents(["a", "b"]), atol=1e-5)
+    tasked = Qwen3Embeddings(embedder=InstructedEmbedder(), instruction=TASK)
+    assert await tasked.aembed_query("x", instruction="other") != await tasked.aembed_query("x") == tasked.embed_query("x")
+
+
+async def test_async_is_the_embedders_own():
+    embedder = NativeEmbedder()
+    embedder.loops.add(threading.get_ident())
+    embeddings = Qwen3Embeddings(embedder=embedder)
+    assert len(await embeddings.aembed_query("x")) == len((await embeddings.aembed_documents(["x"]))[0]) == 64
+    assert embedder.calls == 2
+
+
+async def test_a_lazy_embedder_is_loaded_once_when_needed():
+    loaded: list[int] = []
+
+    def load() -> HashEmbedder:
+        loaded.append(1)
+        return HashEmbedder()
+
+    embeddings = Qwen3Embeddings.lazily("hash", load)
+    assert "hash" in repr(embeddings)
+    assert loaded == []
+    assert await embeddings.aembed_query("x") == embeddings.embed_query("x")
+    assert loaded == [1]
+
+
+def test_what_cannot_be():
+    with pytest.raises(ConfigurationError, match="not both"):
+        Qwen3Embeddings("nano", embedder=HashEmbedder())
+    with pytest.raises(DimensionError, match="32 to 256"):
+        Qwen3Embeddings("nano", dim=8)
+    with pytest.raises(ModelNotFoundError):
+        Qwen3Embeddings("./no-such-folder")
