@@ -24,6 +24,7 @@ DEFAULT_WORKERS = 8
 """Batches of one asynchronous call that are under way together: the model's own batches are shared among them."""
 
 LEAST_LENGTH = 8
+_OF_THIS_PROCESS = ("embeddings_cache", "callback_manager", "rate_limiter")
 
 
 class Qwen3Embedding(BaseEmbedding):
@@ -86,7 +87,7 @@ class Qwen3Embedding(BaseEmbedding):
             ModelError, ConfigurationError: as `Embedder.load`.
         """
         loaded = embedder if embedder is not None else _load(model_name or DEFAULT_EMBEDDER, dtype, device, quantization)
-        space = loaded.space if dim is None else replace(loaded.space, dim=_checked_dim(loaded, dim))
+        space = loaded.space if dim in (None, loaded.dim) else replace(loaded.space, dim=_checked_dim(loaded, dim))
         _same_space(f"{space}", (revision, space.revision), (fingerprint, space.fingerprint))
         fields: dict[str, Any] = {
             "model_name": loaded.model,
@@ -120,6 +121,11 @@ class Qwen3Embedding(BaseEmbedding):
         if name == "embeddings_cache" and value is not None and not isinstance(value, KeyedCache):
             value = KeyedCache(value, self._cache_key)
         super().__setattr__(name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes: a model of this package is loaded there by its name, any other goes along. Caches stay here."""
+        fields = {name: value for name, value in self.__dict__.items() if name not in _OF_THIS_PROCESS}
+        return _rebuilt, (fields, None if _is_by_name(self._embedder) else self._embedder)
 
     def get_query_embedding(self, query: str) -> list[float]:
         """The embedding of a query, after its instruction."""
@@ -167,16 +173,26 @@ class Qwen3Embedding(BaseEmbedding):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
+def _rebuilt(fields: dict[str, Any], embedder: EmbedderLike | None) -> Qwen3Embedding:
+    return Qwen3Embedding(**fields, embedder=embedder)
+
+
+def _is_by_name(embedder: EmbedderLike) -> bool:
+    from qwen3_rag.models.embedder import Embedder
+
+    return isinstance(embedder, Embedder)
+
+
 def _load(model: str, dtype: str, device: str, quantization: str) -> EmbedderLike:
     from qwen3_rag.models.embedder import Embedder
 
     return Embedder.load(model, dtype=dtype, device=device, quantization=quantization)
 
 
-def _checked_dim(embedder: EmbedderLike, dim: int) -> int:
+def _checked_dim(embedder: EmbedderLike, dim: int | None) -> int:
     """`dim`, if the model offers it: it says so itself, before a document is embedded."""
     embedder.embed_documents([], dim)
-    return dim
+    return dim or embedder.dim
 
 
 def _checked_length(embedder: EmbedderLike, length: int | None) -> int:

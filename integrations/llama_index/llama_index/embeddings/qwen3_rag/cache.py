@@ -74,9 +74,5 @@ class KeyedCache(BaseKVStore):
         """`delete`, as the store does it asynchronously."""
         return await self.store.adelete(self._of(key), collection)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Not pickled: a worker process would fill a copy that nobody reads."""
-        raise TypeError("A cache of embeddings stays in its process.")
-
     def _of(self, text: str) -> str:
         return self._key(_ROLE.get(), text)

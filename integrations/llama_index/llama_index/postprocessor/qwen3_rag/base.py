@@ -96,6 +96,10 @@ class Qwen3Rerank(BaseNodePostprocessor):
         """The core's reranker."""
         return self._reranker
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Not pickled: LlamaIndex's own way would take the open connection or model out of this object."""
+        raise TypeError("A loaded reranker stays in its process. Make another in the other one.")
+
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query = _required(query_bundle)
         if not nodes:

@@ -247,6 +247,10 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         if self._owned:
             self._passages.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Not pickled: LlamaIndex's own way would take the open connection or model out of this object."""
+        raise TypeError("An open vector store stays in its process. Open it again in the other one.")
+
     def __enter__(self) -> Self:
         return self
 
