@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from qwen3_rag.models.base import ResultArray
 from tests.fakes import HashEmbedder
@@ -35,3 +40,24 @@ class NativeEmbedder(HashEmbedder):
     async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         self.calls += 1
         return self._embed(texts, dim)
+
+
+class QuotingChatModel(BaseChatModel):
+    """Answers with the first line of what it was given after `Context:`, word by word when streamed."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "quoting"
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=_answer(messages)))])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for word in _answer(messages).split(" "):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+
+
+def _answer(messages: list[BaseMessage]) -> str:
+    return str(messages[-1].content).split("Context:")[1].strip().splitlines()[0]
