@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 
@@ -74,12 +74,31 @@ class Document:
     content_hash: str | None = None
 
 
+class EncodedText(str):
+    """A text that remembers its token ids in one tokenizer, so that a model with that very tokenizer need not encode it again."""
+
+    __slots__ = ("_ids", "_tokenizer")
+    _ids: Sequence[int]
+    _tokenizer: object
+
+    def __new__(cls, text: str, ids: Sequence[int], tokenizer: object) -> Self:
+        """`ids` are those of `text` in `tokenizer`, nothing added and nothing cut."""
+        made = super().__new__(cls, text)
+        made._ids, made._tokenizer = ids, tokenizer
+        return made
+
+    def ids_in(self, tokenizer: object) -> Sequence[int] | None:
+        """The ids, if they are of this tokenizer object."""
+        return self._ids if tokenizer is self._tokenizer else None
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of a document: `document.text[start:end] == text`, exactly.
 
     `headings` is the path of headings above the span, outermost first, without the document's title. `tokens` is the
-    length of `embedding_text` in the embedder's own tokens. `language` is what BM25 analyses it in.
+    length of `embedding_text` in the embedder's own tokens. `language` is what BM25 analyses it in. `encoded` is `embedding_text` with its
+    token ids, where the chunker left them.
     """
 
     document_id: str
@@ -91,6 +110,7 @@ class Chunk:
     title: str | None = None
     tokens: int = 0
     language: str | None = None
+    encoded: EncodedText | None = field(default=None, compare=False, repr=False)
 
     @property
     def context(self) -> str:
@@ -100,7 +120,8 @@ class Chunk:
     @property
     def embedding_text(self) -> str:
         """What is embedded and what BM25 counts: the context line, then the text."""
-        return f"{self.context}\n{self.text}" if self.context else self.text
+        text = f"{self.context}\n{self.text}" if self.context else self.text
+        return self.encoded if self.encoded == text else text
 
 
 def context_line(title: str | None, headings: tuple[str, ...]) -> str:

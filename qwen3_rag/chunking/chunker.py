@@ -13,14 +13,14 @@ from dataclasses import replace
 from tokenizers import Tokenizer
 
 from qwen3_rag.chunking.context import Context, ContextFitter
-from qwen3_rag.chunking.counting import PrefixCounter, count_tokens
+from qwen3_rag.chunking.counting import Encodings, PrefixCounter
 from qwen3_rag.chunking.sections import Section, join_small, sections
-from qwen3_rag.chunking.splitting import Span, split
+from qwen3_rag.chunking.splitting import Sizer, Span, split
 from qwen3_rag.errors import ConfigurationError, SourceError
 from qwen3_rag.settings import ChunkingSettings
-from qwen3_rag.types import Chunk, Document
+from qwen3_rag.types import Chunk, Document, EncodedText
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same settings would give other chunks, so that knowledge bases chunk again."""
 
 _SMALL_SHARE = 8
@@ -65,68 +65,90 @@ class Chunker:
             SourceError: the text holds lone surrogates, which no tokenizer or database takes.
         """
         _check(document)
-        fitter = ContextFitter(self._tokenizer, document.title, self._settings.tokens // _CONTEXT_SHARE)
+        return _Cut(document, Encodings(self._tokenizer), self._settings).chunks()
+
+
+class _Cut:
+    """The cutting of one document."""
+
+    def __init__(self, document: Document, encodings: Encodings, settings: ChunkingSettings) -> None:
+        self._document = document
+        self._encodings = encodings
+        self._settings = settings
+
+    def chunks(self) -> list[Chunk]:
+        fitter = ContextFitter(self._encodings, self._document.title, self._settings.tokens // _CONTEXT_SHARE)
         chunks: list[Chunk] = []
-        for section, size in self._sections(document):
+        for section, size in self._sections():
             context = fitter.fit(section.path)
-            spans = self._spans(document, section, size, self._settings.tokens - context.tokens)
-            chunks += (_chunk(document, span, context) for span in spans)
-        fitting = self._fit(document, chunks)
-        return [replace(chunk, ordinal=ordinal) for ordinal, chunk in enumerate(fitting)]
+            spans = self._spans(section, size, self._settings.tokens - context.tokens)
+            chunks += (_chunk(self._document, span, context) for span in spans)
+        return [self._finished(chunk, ordinal) for ordinal, chunk in enumerate(self._fit(chunks))]
 
-    def _sections(self, document: Document) -> list[tuple[Section, int]]:
+    def _finished(self, chunk: Chunk, ordinal: int) -> Chunk:
+        text = chunk.embedding_text
+        encoded = EncodedText(text, self._encodings([text])[0], self._encodings.tokenizer)
+        return replace(chunk, ordinal=ordinal, encoded=encoded)
+
+    def _sections(self) -> list[tuple[Section, int]]:
         """Sections, small ones joined, each with its size; a size above the budget only says that it is above it."""
-        found = [section for section in sections(document) if document.text[section.start : section.end].strip()]
-        budget = self._settings.tokens
-        joined = join_small(found, self._sizes(document, found), budget // _SMALL_SHARE, budget - budget // _CONTEXT_SHARE)
-        return list(zip(joined, self._sizes(document, joined), strict=True))
+        text, budget = self._document.text, self._settings.tokens
+        found = [section for section in sections(self._document) if text[section.start : section.end].strip()]
+        joined = join_small(found, self._sizes(found), budget // _SMALL_SHARE, budget - budget // _CONTEXT_SHARE)
+        return list(zip(joined, self._sizes(joined), strict=True))
 
-    def _sizes(self, document: Document, found: list[Section]) -> list[int]:
-        counter = PrefixCounter(self._tokenizer, self._settings.tokens)
-        return [counter(document.text[section.start : section.end]) for section in found]
+    def _sizes(self, found: list[Section]) -> list[int]:
+        """Without the white space around them, which no chunk keeps."""
+        texts = [self._document.text[section.start : section.end].strip() for section in found]
+        counter = PrefixCounter(self._encodings, self._settings.tokens)
+        self._encodings([text for text in texts if counter.is_short(text)])
+        return [counter(text) for text in texts]
 
-    def _spans(self, document: Document, section: Section, size: int, capacity: int) -> list[Span]:
-        whole = Span(section.start, section.end)
+    def _spans(self, section: Section, size: int, capacity: int) -> list[Span]:
+        text, whole = self._document.text, Span(section.start, section.end)
         if size <= capacity:
-            return [_stripped(document.text, whole)]
-        heading = count_tokens(self._tokenizer, [document.text[section.start : section.body]])[0]
-        if heading > capacity // _HEADING_SHARE or not document.text[section.body : section.end].strip():
-            return self._split(document, whole, capacity)
+            return [_stripped(text, whole)]
+        heading = self._encodings.count([text[section.start : section.body]])[0]
+        if heading > capacity // _HEADING_SHARE or not text[section.body : section.end].strip():
+            return self._split(whole, capacity)
         # A splitter would leave the heading alone in a chunk where the paragraph below it fills one.
-        first, *rest = self._split(document, Span(section.body, section.end), capacity - heading)
-        return [_stripped(document.text, Span(section.start, first.end)), *rest]
+        first, *rest = self._split(Span(section.body, section.end), capacity - heading)
+        return [_stripped(text, Span(section.start, first.end)), *rest]
 
-    def _split(self, document: Document, span: Span, capacity: int) -> list[Span]:
-        counter = PrefixCounter(self._tokenizer, capacity)
-        return split(document.text, span, document.syntax, document.code, counter, capacity, self._settings.overlap)
+    def _split(self, span: Span, capacity: int) -> list[Span]:
+        counter = PrefixCounter(self._encodings, capacity)
+        return self._by(counter, span, capacity, self._settings.overlap)
 
-    def _fit(self, document: Document, chunks: list[Chunk]) -> list[Chunk]:
+    def _by(self, size: Sizer, span: Span, capacity: int, overlap: int = 0) -> list[Span]:
+        return split(self._document.text, span, self._document.syntax, self._document.code, size, capacity, overlap)
+
+    def _fit(self, chunks: list[Chunk]) -> list[Chunk]:
         """Count every chunk exactly, and split those again that turn out too long."""
-        counts = count_tokens(self._tokenizer, [chunk.embedding_text for chunk in chunks])
+        counts = self._encodings.count([chunk.embedding_text for chunk in chunks])
         fitting: list[Chunk] = []
         for chunk, tokens in zip(chunks, counts, strict=True):
             if tokens <= self._settings.tokens:
                 fitting.append(replace(chunk, tokens=tokens))
             else:
-                fitting += self._smaller(document, chunk, tokens)
+                fitting += self._smaller(chunk, tokens)
         return fitting
 
-    def _smaller(self, document: Document, chunk: Chunk, tokens: int) -> Iterable[Chunk]:
+    def _smaller(self, chunk: Chunk, tokens: int) -> Iterable[Chunk]:
         """Split one chunk into ever smaller parts until each fits; a single character gives up its context line instead."""
         context = Context(chunk.title, chunk.headings)
         capacity = 2 * self._settings.tokens - tokens
         while capacity > 0:
-            spans = split(document.text, Span(chunk.start, chunk.end), document.syntax, document.code, self._exact, capacity)
-            parts = [_chunk(document, span, context) for span in spans]
-            counts = count_tokens(self._tokenizer, [part.embedding_text for part in parts])
+            spans = self._by(self._exact, Span(chunk.start, chunk.end), capacity)
+            parts = [_chunk(self._document, span, context) for span in spans]
+            counts = self._encodings.count([part.embedding_text for part in parts])
             if max(counts) <= self._settings.tokens:
                 return [replace(part, tokens=count) for part, count in zip(parts, counts, strict=True)]
             capacity = min(capacity - 1, capacity * 7 // 8)
         bare = replace(chunk, title=None, headings=())
-        return self._smaller(document, bare, self._exact(bare.text)) if chunk.context else [replace(chunk, tokens=tokens)]
+        return self._smaller(bare, self._exact(bare.text)) if chunk.context else [replace(chunk, tokens=tokens)]
 
     def _exact(self, text: str) -> int:
-        return count_tokens(self._tokenizer, [text])[0]
+        return self._encodings.count([text])[0]
 
 
 def _chunk(document: Document, span: Span, context: Context) -> Chunk:

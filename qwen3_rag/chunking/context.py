@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
-
-from qwen3_rag.chunking.counting import count_tokens
+from qwen3_rag.chunking.counting import Encodings
 from qwen3_rag.types import context_line
 
 _ELLIPSIS = "…"
@@ -25,8 +23,8 @@ class Context:
 class ContextFitter:
     """Shortens title and heading path until they fit `share` tokens. For one document, since it remembers what it has fitted."""
 
-    def __init__(self, tokenizer: Tokenizer, title: str | None, share: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, encodings: Encodings, title: str | None, share: int) -> None:
+        self._encodings = encodings
         self._title = _flat(title) if title else None
         self._share = share
         self._fitted: dict[tuple[str, ...], Context] = {}
@@ -48,7 +46,7 @@ class ContextFitter:
     def _clipped(self, headings: tuple[str, ...]) -> Iterator[tuple[str | None, tuple[str, ...]]]:
         """The innermost heading, or else the title, cut after fewer and fewer tokens."""
         text = headings[-1] if headings else self._title or ""
-        ends = [end for _, end in self._tokenizer.encode(text[: self._share * 64], add_special_tokens=False).offsets]
+        ends = [end for _, end in self._encodings.tokenizer.encode(text[: self._share * 64], add_special_tokens=False).offsets]
         for kept in range(min(self._share, len(ends)), 0, -1):
             clipped = text[: ends[kept - 1]].rstrip() + _ELLIPSIS
             yield (None, (clipped,)) if headings else (clipped, ())
@@ -56,7 +54,7 @@ class ContextFitter:
     def _within(self, candidates: Iterator[tuple[str | None, tuple[str, ...]]]) -> Iterator[Context]:
         for title, headings in candidates:
             line = context_line(title, headings)
-            tokens = count_tokens(self._tokenizer, [f"{line}\n"])[0] if line else 0
+            tokens = self._encodings.count([f"{line}\n"])[0] if line else 0
             if tokens <= self._share:
                 yield Context(title, headings, tokens)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ModelFormatError
+from qwen3_rag.types import EncodedText
 
 TOKENIZER_FILE = "tokenizer.json"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -52,9 +53,11 @@ class TextTokenizer:
         return self.plain.encode(writable(text), add_special_tokens=False).ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, in parallel where the machine has cores to spare."""
-        encodings = self.plain.encode_batch_fast([writable(text) for text in texts], add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        """Ids of each text, in parallel where the machine has cores to spare. What was encoded by this tokenizer already is not again."""
+        known = [text.ids_in(self.plain) if isinstance(text, EncodedText) else None for text in texts]
+        unknown = [writable(text) for text, ids in zip(texts, known, strict=True) if ids is None]
+        encodings = iter(self.plain.encode_batch_fast(unknown, add_special_tokens=False) if unknown else ())
+        return [next(encodings).ids if ids is None else list(ids) for ids in known]
 
     def head(self, text: str, limit: int) -> str:
         """The longest start of `text`, in whole characters, that takes at most `limit` tokens."""

@@ -89,6 +89,8 @@ _INFORMATION = {"han": 4, "kana": 2, "ko": 2}
 """Letters of an alphabet that one character of these is worth."""
 
 _NOT_PROSE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+")
+_ASCII_LETTER = re.compile("[A-Za-z]+")
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
 _WORD = re.compile(r"""["'“”‘’«»„(\[¿¡]*[^\W\d_]+(?:[-'’][^\W\d_]+)*["'“”‘’«»)\],.;:!?…]*""")
 
 
@@ -150,11 +152,9 @@ def _script(text: str) -> str | None:
 
 
 def _letters(text: str) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    if text.isascii():
-        counts[_LATIN] = sum(map(str.isalpha, text))
-        return +counts
-    for character in text:
+    ascii_letters = len(text) - len(_ASCII_LETTER.sub("", text))
+    counts: Counter[str] = Counter({_LATIN: ascii_letters} if ascii_letters else {})
+    for character in _NOT_ASCII.findall(text):
         if character.isalpha():
             script = _script_of(ord(character))
             counts[script] += _INFORMATION.get(script, 1)

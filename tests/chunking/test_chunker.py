@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,8 @@ from tokenizers import Tokenizer
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.errors import ConfigurationError, SourceError
 from qwen3_rag.settings import ChunkingSettings
-from qwen3_rag.types import Chunk, Document, Heading, Syntax
+from qwen3_rag.types import Chunk, Document, EncodedText, Heading, Syntax
+from tests.fakes import word_tokenizer
 
 PIECES = st.sampled_from(
     [
@@ -264,3 +266,13 @@ def test_the_fingerprint_tells_settings_apart(bpe: Tokenizer) -> None:
     prints = {Chunker(bpe, ChunkingSettings(*values)).fingerprint for values in ((512, 0), (512, 64), (256, 0), (256, 64))}
     assert len(prints) == 4
     assert Chunker(bpe, ChunkingSettings()).fingerprint == Chunker(bpe, ChunkingSettings()).fingerprint
+
+
+def test_chunks_carry_the_ids_that_the_model_reads():
+    tokenizer = word_tokenizer()
+    [chunk] = Chunker(tokenizer, ChunkingSettings(tokens=50)).chunk(Document("a", "one two three", title="Numbers"))
+    assert isinstance(chunk.embedding_text, EncodedText)
+    assert chunk.embedding_text == "Numbers\none two three"
+    assert chunk.embedding_text.ids_in(tokenizer) == tokenizer.encode(str(chunk.embedding_text)).ids
+    assert chunk.embedding_text.ids_in(word_tokenizer()) is None
+    assert not isinstance(replace(chunk, text="other").embedding_text, EncodedText)

@@ -15,6 +15,7 @@ from qwen3_rag.errors import ConfigurationError, DimensionError, NonFiniteError
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.packing import Item
+from qwen3_rag.types import EncodedText
 from tests.models.qwen3_reference import Reference
 from tests.models.scripts import AWKWARD, SCRIPTS
 from tests.models.tiny_qwen3 import make_checkpoint
@@ -221,3 +222,11 @@ def test_dtype_is_what_was_asked_for_and_vectors_are_float32(tiny: Path, embedde
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert vectors[0] @ embedder.embed_documents(["keys are rotated"])[0] > 0.99
+
+
+def test_ids_that_a_text_carries_are_used_if_they_are_of_this_tokenizer(embedder: Embedder, tiny: Path) -> None:
+    ids = embedder.tokenizer.encode("what is really read").ids
+    carried = EncodedText("what it says", ids, embedder.tokenizer)
+    foreign = EncodedText("what it says", ids, Embedder.load(str(tiny)).tokenizer)
+    both = embedder.embed_documents([carried, "in between", foreign])
+    np.testing.assert_allclose(both, embedder.embed_documents(["what is really read", "in between", "what it says"]), atol=1e-6)
