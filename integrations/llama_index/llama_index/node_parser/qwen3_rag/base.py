@@ -29,6 +29,7 @@ BETWEEN = " > "
 AUTO = "auto"
 
 LEAST_TOKENS = 16
+LEAST_ROOM = 8
 _FILE_KEYS = ("file_path", "file_name", "path", "filename", "source")
 _SYNTAXES = {
     Format.MARKDOWN: Syntax.MARKDOWN,
@@ -137,7 +138,7 @@ class Qwen3NodeParser(NodeParser):
             metadata_separator=source.metadata_separator,
         )
         taken = len(self._tokenizer.encode(f"{frame.get_metadata_str(MetadataMode.EMBED)}\n\n", add_special_tokens=False).ids)
-        if self.chunk_size - taken < LEAST_TOKENS:
+        if self.chunk_size - taken < LEAST_ROOM:
             raise ConfigurationError(
                 f"The metadata of document {source.node_id!r} take {taken} of chunk_size={self.chunk_size} tokens: too little is left for "
                 "text. Raise chunk_size, name keys in excluded_embed_metadata_keys, or parse with include_metadata=False."

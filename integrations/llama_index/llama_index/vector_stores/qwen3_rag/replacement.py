@@ -22,8 +22,8 @@ class Replacement:
         self.nodes.setdefault(document_id, set()).add(node_id)
 
     def deleted(self, document_id: str) -> None:
-        """A document is to go, or what it had before to be replaced: the end will tell."""
-        self.nodes.setdefault(document_id, set())
+        """A document is to go with all it has so far, or to be replaced by what is written from now on: the end will tell."""
+        self.nodes[document_id] = set()
 
 
 _UNDER_WAY: ContextVar[Mapping[int, Replacement]] = ContextVar("replacements", default={})  # noqa: B039
