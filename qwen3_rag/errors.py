@@ -26,8 +26,11 @@
     ├── CatalogError                 the database of what was ingested
     │   ├── CatalogVersionError      its tables are older or newer than this package
     │   └── WriterBusyError          another process is ingesting into the same collection
-    └── IngestionError               a run that could not go on
-        └── MassDeletionError        a sync that would delete suspiciously much
+    ├── IngestionError               a run that could not go on
+    │   └── MassDeletionError        a sync that would delete suspiciously much
+    └── TrainingError                adapting a model could not go on
+        ├── TrainingDataError        a file of pairs holds something that is none
+        └── WorseModelError          the trained model is worse than the one it started from
 
 A message says what happened, to what, and the command or setting that fixes it. Classes that stand for a bad argument are also
 `ValueError`, so that callers who catch the standard type are served too.
@@ -154,3 +157,15 @@ class IngestionError(Qwen3RagError):
 
 class MassDeletionError(IngestionError):
     """A sync that would delete suspiciously much; nothing was deleted."""
+
+
+class TrainingError(Qwen3RagError):
+    """Adapting a model could not go on."""
+
+
+class TrainingDataError(TrainingError, ValueError):
+    """A file of training pairs holds something that is none."""
+
+
+class WorseModelError(TrainingError):
+    """The trained model is worse than the one it started from; it was not exported."""
