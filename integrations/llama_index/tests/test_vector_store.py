@@ -334,6 +334,9 @@ def test_over_every_place(tmp_path: Path):
         with pytest.raises(ConfigurationError, match=r"Passages\.open"):
             Qwen3VectorStore(passages, embedder="nano")
     assert client.count("documents").count == len(TEXTS)
+    with Qwen3VectorStore(client, embedder=HashEmbedder(), reranker="off", collection="other") as store:
+        store.add([TextNode(text="x")])
+    assert client.count("other").count == 1
     with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
         with Qwen3VectorStore(kb) as store:
             filled(store)

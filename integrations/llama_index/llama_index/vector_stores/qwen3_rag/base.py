@@ -58,6 +58,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         *,
         embedder: EmbedderLike | str | None = None,
         reranker: RerankerLike | str | None = None,
+        collection: str | None = None,
         settings: Settings | None = None,
     ) -> None:
         """Open a collection; models and settings as `qwen3_rag.Passages.open`, which also says what it raises.
@@ -66,9 +67,12 @@ class Qwen3VectorStore(BasePydanticVectorStore):
             where: a folder, `":memory:"`, a `QdrantClient`, an open `KnowledgeBase` or `Passages`; None takes the folder from `settings`.
             embedder: an object or a model name. Only needed when the collection is new; it remembers.
             reranker: an object, a model name, or `"off"`.
-            settings: anything beyond the defaults, such as `collection`.
+            collection: its name; None takes it from `settings`.
+            settings: anything beyond the defaults; None reads the environment and `qwen3-rag.toml`.
         """
         super().__init__(stores_text=True)
+        if collection is not None:
+            settings = (settings or Settings.load()).model_copy(update={"collection": collection})
         self._owned = not isinstance(where, Passages)
         if isinstance(where, Passages):
             if embedder is not None or reranker is not None or settings is not None:
