@@ -104,9 +104,8 @@ def test_every_node_is_got(stock: QdrantVectorStore, ours: Qwen3VectorStore):
     ["sparse", "text_search", "semantic_hybrid", "mmr", "svm", "linear_regression", "logistic_regression"],
 )
 def test_no_mode_is_another_in_disguise(stock: QdrantVectorStore, ours: Qwen3VectorStore, mode: str):
-    query = VectorStoreQuery(
-        query_embedding=VECTORS["a"], query_str="d", mode=VectorStoreQueryMode(mode), similarity_top_k=2, mmr_threshold=0.0
-    )
+    asked: dict[str, Any] = {"query_embedding": VECTORS["a"], "query_str": "d", "similarity_top_k": 2}
+    query = VectorStoreQuery(mode=VectorStoreQueryMode(mode), mmr_threshold=0.0, **asked)
     dense = VectorStoreQuery(**asked)
     assert filled(stock).query(query).ids == stock.query(dense).ids == [uuid_of("a"), uuid_of("b")]
     if mode in ("svm", "linear_regression", "logistic_regression"):
@@ -128,8 +127,13 @@ async def test_alpha_zero_means_zero():
     def encode(many: list[str]) -> tuple[list[list[int]], list[list[float]]]:
         return [[1] for _ in many], [[1.0 if text == "keys" else 0.1] for text in many]
 
-    nodes = [node("a", text="keys"), node("c", text="lunch")]
-    query = {"query_embedding": VECTORS["c"], "query_str": "keys", "mode": VectorStoreQueryMode.HYBRID, "similarity_top_k": 2}
+    nodes = [node("a", text="keys", metadata={}), node("c", text="lunch", metadata={})]
+    query: dict[str, Any] = {
+        "query_embedding": VECTORS["c"],
+        "query_str": "keys",
+        "mode": VectorStoreQueryMode.HYBRID,
+        "similarity_top_k": 2,
+    }
 
     async def best(store: Any, alpha: float) -> str:
         await store.async_add(nodes)
