@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt integrations/langchain/pyproject.toml i
 	  { echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (once; a few minutes at most) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[torch,documents,postgres,dev]' --editable integrations/langchain --editable integrations/llama_index > $(VENV)/install.log 2>&1 || \
+	  --editable '.[torch,documents,postgres,dev,train]' --editable integrations/langchain --editable integrations/llama_index > $(VENV)/install.log 2>&1 || \
 	  { tail -n 15 $(VENV)/install.log; echo "The installation failed: is the package index reachable and is there disk space? Full log: $(VENV)/install.log"; exit 1; }
 	@touch $@
 
@@ -51,7 +51,7 @@ lint: $(READY)
 $(BENCH_READY): $(READY)
 	@echo "Installing what the benchmarks compare with into $(VENV) (once; a few minutes at most) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[torch,documents,postgres,dev,bench]' > $(VENV)/install-bench.log 2>&1 || \
+	  --editable '.[torch,documents,postgres,dev,train,bench]' > $(VENV)/install-bench.log 2>&1 || \
 	  { tail -n 15 $(VENV)/install-bench.log; echo "The installation failed. Full log: $(VENV)/install-bench.log"; exit 1; }
 	@touch $@
 
