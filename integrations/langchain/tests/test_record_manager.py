@@ -25,10 +25,9 @@ ENCODERS: dict[str, Any] = {
 Index = Callable[..., dict[str, int]]
 
 
-@pytest.fixture(scope="module", params=["folder", "memory"])
-def kb(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
-    where = tmp_path_factory.mktemp("records") if request.param == "folder" else ":memory:"
-    with KnowledgeBase.open(where, embedder=HashEmbedder(), reranker="off") as kb:
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    with KnowledgeBase.open(tmp_path_factory.mktemp("records"), embedder=HashEmbedder(), reranker="off") as kb:
         yield kb
 
 
@@ -76,7 +75,7 @@ def held(store: Qwen3VectorStore) -> set[str]:
         ("scoped_full", 1, {"a one", "a new", "b one", "c one"}),
         ("full", 2, {"a one", "a new", "b one"}),
     ],
-    ids=str,
+    ids=["none", "incremental", "scoped_full", "full"],
 )
 def test_incremental_indexing(run: Index, store: Qwen3VectorStore, encoder: str, cleanup: Any, deleted: int, left: set[str]):
     """`a two` became `a new`, and `c` is not among the documents of the second run."""

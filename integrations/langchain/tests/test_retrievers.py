@@ -20,9 +20,9 @@ from tests.fakes import HashEmbedder, OverlapReranker
 TEXTS = ["keys are rotated every ninety days", "lunch is served at noon", "who holds the keys", "crops are rotated", "empty words"]
 
 
-@pytest.fixture
-def kb(tmp_path: Path) -> Iterator[KnowledgeBase]:
-    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker=OverlapReranker()) as kb:
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    with KnowledgeBase.open(tmp_path_factory.mktemp("retrievers"), embedder=HashEmbedder(), reranker=OverlapReranker()) as kb:
         Qwen3VectorStore(kb).add_texts(TEXTS, [{"n": number} for number in range(5)], ids=[str(number) for number in range(5)])
         yield kb
 
@@ -54,10 +54,10 @@ def test_every_field_can_be_given_for_one_call(place: Any):
         retriever.invoke("keys", top_k=3)
 
 
-@pytest.mark.parametrize(("rerank", "threshold", "expected"), [(True, 0.5, {"0", "2", "3"}), (True, 0.9, {"0"}), (False, 99.0, set())])
-def test_score_threshold(place: Any, rerank: bool, threshold: float, expected: set[str]):
+@pytest.mark.parametrize(("rerank", "threshold", "expected"), [(True, 0.5, "023"), (True, 0.9, "0"), (False, 99.0, "")])
+def test_score_threshold(place: Any, rerank: bool, threshold: float, expected: str):
     found = Qwen3Retriever(store=place, k=5, rerank=rerank, score_threshold=threshold).invoke("keys rotated")
-    assert {document.id for document in found} == expected
+    assert {document.id for document in found} == set(expected)
 
 
 class Slow(OverlapReranker):

@@ -50,13 +50,6 @@ class TestLocalMode(VectorStoreIntegrationTests):
             yield store
 
 
-class TestEmbeddedEngineWithNano(VectorStoreIntegrationTests):
-    @pytest.fixture
-    def vectorstore(self, tmp_path: Path, nano: Embedder) -> Iterator[VectorStore]:  # type: ignore[override]
-        with Qwen3VectorStore(tmp_path / "kb", Qwen3Embeddings(embedder=nano)) as store:
-            yield store
-
-
 class TestKnowledgeBase(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, tmp_path: Path) -> Iterator[VectorStore]:  # type: ignore[override]
