@@ -50,11 +50,14 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
     require_torch()
     from qwen3_rag.models.hardware import select_device, select_dtype
     from qwen3_rag.models.inference import Inference
-    from qwen3_rag.models.quantization import ModelQuantization, quantize_linears, select_quantization
+    from qwen3_rag.models.quantization import ModelQuantization, check_int8, quantize_linears, select_quantization
 
     if not isinstance(model, str) or not model:
         raise ConfigurationError(f"A model is given by its name, not as {model!r}: a hub id, the path of a local folder, or 'nano'.")
     target, reduced = select_device(device), select_quantization(quantization)
+    if reduced is ModelQuantization.INT8:
+        dtype = "float32" if dtype == "auto" else dtype  # what int8 is computed beside
+        check_int8(target, select_dtype(dtype, target, stored=""))
     select_dtype(dtype, target, stored="")
     check_kind(model, kind)
     located = locate(model, kind)
@@ -65,8 +68,6 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
             f"The tokenizer in {located.folder} has ids up to {tokenizer.highest_id}, the weights know {checkpoint.vocabulary}. "
             "They are not of one checkpoint; download it again."
         )
-    if reduced is ModelQuantization.INT8 and dtype == "auto":
-        dtype = "float32"  # what int8 is computed beside
     body = _load_body(checkpoint, target, select_dtype(dtype, target, checkpoint.stored_dtype))
     if reduced is ModelQuantization.INT8:
         quantize_linears(body)

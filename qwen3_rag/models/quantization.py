@@ -103,7 +103,7 @@ def quantize_linears(model: Qwen3Model) -> None:
     Raises:
         ConfigurationError: the model is not in float32 on a CPU, or torch has no int8 engine on this platform. Nothing was changed.
     """
-    _check(model)
+    check_int8(model.device, model.dtype)
     for parent, name in _linears(model):
         setattr(parent, name, Int8Linear(getattr(parent, name)))
 
@@ -115,15 +115,20 @@ def has_int8_engine() -> bool:
     return hasattr(torch.ops.onednn, "qlinear_pointwise") and platform.machine().lower() in _X86
 
 
-def _check(model: Qwen3Model) -> None:
-    if model.device.type != "cpu":
+def check_int8(device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse int8 for a model that is, or is to be, on another device than the CPU or in another format than float32.
+
+    Raises:
+        ConfigurationError: so, or torch has no int8 engine on this platform.
+    """
+    if device.type != "cpu":
         raise ConfigurationError(
-            f"quantization='int8' is for the CPU, and this model is on {model.device}. Give device='cpu', or quantization='none': "
+            f"quantization='int8' is for the CPU, and this model is on {device}. Give device='cpu', or quantization='none': "
             "on an accelerator, dtype='bfloat16' is the fast one."
         )
-    if model.dtype != torch.float32:
+    if dtype != torch.float32:
         raise ConfigurationError(
-            f"quantization='int8' computes everything else in float32, and this model is in {str(model.dtype).removeprefix('torch.')}. "
+            f"quantization='int8' computes everything else in float32, and this model is in {str(dtype).removeprefix('torch.')}. "
             "Give dtype='float32', or quantization='none'."
         )
     if not has_int8_engine():

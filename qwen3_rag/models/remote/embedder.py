@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,13 @@ from qwen3_rag.models.checkpoint import CONTEXT
 from qwen3_rag.models.embedder import MIN_DIM, checked_texts, normalised
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.prompts import END_OF_TEXT, TEMPLATE_VERSION
-from qwen3_rag.models.registry import check_kind
 from qwen3_rag.models.remote import canary as check
 from qwen3_rag.models.remote.addresses import embeddings_url, shown
 from qwen3_rag.models.remote.answers import Vectors, read_vectors
-from qwen3_rag.models.remote.batching import Batcher
-from qwen3_rag.models.remote.config import Canary, Connection, Dimensions, secret
-from qwen3_rag.models.remote.http import HttpClient
-from qwen3_rag.models.remote.loop import LoopThread, Once
-from qwen3_rag.models.remote.texts import Text, Writer, checked_limit, load_tokenizer
+from qwen3_rag.models.remote.config import Canary, Connection, Dimensions
+from qwen3_rag.models.remote.loop import Once
+from qwen3_rag.models.remote.model import RemoteModel
+from qwen3_rag.models.remote.texts import Text
 from qwen3_rag.types import EmbeddingSpace
 
 logger = logging.getLogger(__name__)
@@ -44,7 +42,7 @@ class Facts:
     counts: bool
 
 
-class RemoteEmbedder:
+class RemoteEmbedder(RemoteModel):
     """A Qwen3 embedding model on an inference server. Safe to call from several threads and event loops.
 
     ```python
@@ -84,34 +82,18 @@ class RemoteEmbedder:
         canary: Canary = Canary.STRICT,
         connection: Connection | None = None,
     ) -> None:
-        check_kind(model, ModelKind.EMBEDDER)
-        self._model, self._dim, self._revision = model, dim, revision
+        super().__init__(model, ModelKind.EMBEDDER, api_key, tokenizer, max_tokens, connection)
+        self._dim, self._revision = dim, revision
         self._url = embeddings_url(url, "embedder_url")
-        self._key = secret(api_key)
-        self._connection = connection or Connection()
-        self._max_tokens = checked_limit(model, max_tokens, CONTEXT)
-        self._writer = Writer(load_tokenizer(tokenizer, model, ModelKind.EMBEDDER))
         self._dimensions = dimensions
         self._judge = check.Judge(shown(self._url), canary)
-        self._loop = LoopThread("RemoteEmbedder")
-        self._server: tuple[HttpClient, Batcher] | None = None
         self._known = Once(self._ask)
-
-    @property
-    def model(self) -> str:
-        """Its name as the server knows it."""
-        return self._model
 
     @property
     def dim(self) -> int:
         """Default dimension of its vectors. Asks the server, if it was not asked before."""
         width = self._facts().width
         return width if self._dim is None else self._checked(self._dim, width)
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest text in tokens, the end-of-text token included."""
-        return self._max_tokens
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -153,16 +135,6 @@ class RemoteEmbedder:
     async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """`embed_documents` without blocking the event loop. Cancelling it cancels its requests."""
         return await self._loop.arun(self._documents(texts, dim))
-
-    def close(self) -> None:
-        """Close the connections. Safe to repeat."""
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     async def _queries(self, texts: Sequence[str], instruction: str | None, dim: int | None) -> ResultArray:
         checked = checked_texts("texts", texts)
@@ -208,14 +180,6 @@ class RemoteEmbedder:
         if dimensions is not None:
             body["dimensions"] = dimensions
         return read_vectors(await http.post(self._url, body), len(texts), self._judge.url)
-
-    def _connected(self) -> tuple[HttpClient, Batcher]:
-        """Made in the loop that uses them."""
-        if self._server is None:
-            http = HttpClient(self._connection, self._key)
-            self._loop.on_close(http.close)
-            self._server = http, Batcher(self._connection.limits)
-        return self._server
 
     def _facts(self) -> Facts:
         return self._loop.run(self._known.get())

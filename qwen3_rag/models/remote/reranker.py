@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import httpx
 import numpy as np
@@ -21,16 +20,16 @@ from qwen3_rag.models.base import ResultArray
 from qwen3_rag.models.checkpoint import CONTEXT
 from qwen3_rag.models.embedder import checked_texts
 from qwen3_rag.models.hub import ModelKind
-from qwen3_rag.models.registry import check_kind
 from qwen3_rag.models.remote import canary as check
 from qwen3_rag.models.remote import dialects
 from qwen3_rag.models.remote.addresses import rerank_urls, shown
 from qwen3_rag.models.remote.answers import Scored, read_scores
-from qwen3_rag.models.remote.batching import Batcher, finished
-from qwen3_rag.models.remote.config import Canary, Connection, Dialect, Scores, Template, secret
-from qwen3_rag.models.remote.http import HttpClient, PathError
-from qwen3_rag.models.remote.loop import LoopThread, Once
-from qwen3_rag.models.remote.texts import Pairs, Text, Writer, checked_limit, load_tokenizer
+from qwen3_rag.models.remote.batching import finished
+from qwen3_rag.models.remote.config import Canary, Connection, Dialect, Scores, Template
+from qwen3_rag.models.remote.http import PathError
+from qwen3_rag.models.remote.loop import Once
+from qwen3_rag.models.remote.model import RemoteModel
+from qwen3_rag.models.remote.texts import Pairs, Text
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Endpoint:
     counts: bool = False
 
 
-class RemoteReranker:
+class RemoteReranker(RemoteModel):
     """A Qwen3 reranking model on an inference server. Safe to call from several threads and event loops.
 
     ```python
@@ -87,27 +86,11 @@ class RemoteReranker:
         canary: Canary = Canary.STRICT,
         connection: Connection | None = None,
     ) -> None:
-        check_kind(model, ModelKind.RERANKER)
-        self._model, self._scores, self._template, self._instruction_field = model, scores, template, instruction_field
+        super().__init__(model, ModelKind.RERANKER, api_key, tokenizer, max_tokens, connection)
+        self._scores, self._template, self._instruction_field = scores, template, instruction_field
         self._candidates = rerank_urls(url, dialect, "reranker_url")
-        self._key = secret(api_key)
-        self._connection = connection or Connection()
-        self._max_tokens = checked_limit(model, max_tokens, CONTEXT)
-        self._writer = Writer(load_tokenizer(tokenizer, model, ModelKind.RERANKER))
         self._canary = canary
-        self._loop = LoopThread("RemoteReranker")
-        self._server: tuple[HttpClient, Batcher] | None = None
         self._endpoint = Once(self._find)
-
-    @property
-    def model(self) -> str:
-        """Its name as the server knows it."""
-        return self._model
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest prompt in tokens: template, instruction, query and document."""
-        return self._max_tokens
 
     @property
     def dialect(self) -> Dialect:
@@ -132,16 +115,6 @@ class RemoteReranker:
     ) -> ResultArray:
         """`score` without blocking the event loop. Cancelling it cancels its requests."""
         return await self._loop.arun(self._score(query, documents, instruction, deadline))
-
-    def close(self) -> None:
-        """Close the connections. Safe to repeat."""
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     async def _score(self, query: str, documents: Sequence[str], instruction: str | None, deadline: float | None) -> ResultArray:
         until = None if deadline is None else time.monotonic() + deadline
@@ -218,14 +191,6 @@ class RemoteReranker:
                 "Name the field with `instruction_field`, or have the template applied here: template=Template.CLIENT."
             )
         return {field: self._writer.plain(instruction)}
-
-    def _connected(self) -> tuple[HttpClient, Batcher]:
-        """Made in the loop that uses them."""
-        if self._server is None:
-            http = HttpClient(self._connection, self._key)
-            self._loop.on_close(http.close)
-            self._server = http, Batcher(self._connection.limits)
-        return self._server
 
 
 def _left(until: float | None) -> float | None:
