@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -75,6 +76,7 @@ class Passages:
         self._prepare = prepare
         self._embedder_name = embedder_name
         self._prepared = False
+        self._preparing = threading.Lock()
         self._bm25 = Bm25Encoder()
         self._resources = ExitStack()
 
@@ -261,9 +263,10 @@ class Passages:
 
     def _ready(self) -> EmbedderLike:
         embedder = self._embedder()
-        if not self._prepared or not self._exists():
-            self._prepare(embedder)
-            self._prepared = True
+        with self._preparing:
+            if not self._prepared or not self._exists():
+                self._prepare(embedder)
+                self._prepared = True
         return embedder
 
     def _write(self, part: _Part, vectors: Vectors) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from qdrant_client import QdrantClient
 
 from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError
+from qwen3_rag.store import EdgeClient, as_qdrant_client
 from tests.fakes import HashEmbedder, OverlapReranker
 
 TEXTS = {
@@ -249,6 +252,34 @@ def test_the_embedders_name_needs_no_embedder(passages: Passages, tmp_path: Path
     assert passages.embedder_name == "hash"
     with Passages.open(tmp_path / "other", embedder="no/such-model") as unloaded:
         assert unloaded.embedder_name == "no/such-model"
+
+
+def test_many_put_the_first_passage_at_once(passages: Passages):
+    together = threading.Barrier(16)
+
+    def put(number: int) -> None:
+        together.wait()
+        passages.put([Passage(str(number), f"text {number}")])
+
+    with ThreadPoolExecutor(16) as threads:
+        for done in [threads.submit(put, number) for number in range(16)]:
+            done.result()
+    assert passages.count() == 16
+
+
+def test_two_make_the_same_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As two processes do on a server: both see none, one is faster."""
+    edge = EdgeClient(str(tmp_path / "store"))
+    clients = [as_qdrant_client(edge), as_qdrant_client(edge)]
+    first, second = (Passages.open(client, embedder=HashEmbedder(), reranker="off") for client in clients)
+    first.put([Passage("a", "text")])
+    answers = iter([False])
+    exists = clients[1].collection_exists
+    monkeypatch.setattr(clients[1], "collection_exists", lambda name: next(answers, None) is None and exists(name))
+    second.put([Passage("b", "text")])
+    assert first.count() == 2
+    for client in (*clients, edge):
+        client.close()
 
 
 def test_collection_of_the_settings():

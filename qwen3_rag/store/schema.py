@@ -42,17 +42,26 @@ def ensure_collection(client: QdrantBase, settings: StoreSettings, space: Embedd
         EmbeddingSpaceError: the collection holds vectors of another space.
         StoreError: the collection was made by something else, or by a newer version of this package.
     """
-    if client.collection_exists(settings.collection):
+    created = not client.collection_exists(settings.collection) and _create(client, settings, space)
+    if not created:
         check_space(client, settings.collection, space)
-        _ensure_indexes(client, settings.collection)
-        return False
-    client.create_collection(
-        settings.collection,
-        vectors_config={DENSE: dense_params(space.dim, settings)},
-        sparse_vectors_config={LEXICAL: _sparse_params(settings)},
-        metadata={METADATA_KEY: _describe(space)},
-    )
     _ensure_indexes(client, settings.collection)
+    return created
+
+
+def _create(client: QdrantBase, settings: StoreSettings, space: EmbeddingSpace) -> bool:
+    """Create the collection; False if somebody else has done so meanwhile."""
+    try:
+        client.create_collection(
+            settings.collection,
+            vectors_config={DENSE: dense_params(space.dim, settings)},
+            sparse_vectors_config={LEXICAL: _sparse_params(settings)},
+            metadata={METADATA_KEY: _describe(space)},
+        )
+    except Exception:  # each backend has an error of its own for a collection that is there already
+        if not client.collection_exists(settings.collection):
+            raise
+        return False
     return True
 
 
