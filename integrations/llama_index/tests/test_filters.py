@@ -161,7 +161,7 @@ def test_every_operator_is_tried():
     assert len(FilterOperator) == 14
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filters=_filters)
 def test_nested_filters_mean_what_they_mean_in_python(stores: list[Qwen3VectorStore], filters: MetadataFilters):
     expected = {node_id for node_id, metadata in METADATA.items() if _meets(metadata, filters)}

@@ -92,6 +92,7 @@ def test_any_text_is_an_id(stock: QdrantVectorStore, ours: Qwen3VectorStore):
     assert ours.get_nodes(["docs/a.md#3"])[0].node_id == "docs/a.md#3"
 
 
+@pytest.mark.slow
 def test_every_node_is_got(stock: QdrantVectorStore, ours: Qwen3VectorStore):
     many = [TextNode(id_=f"00000000-0000-0000-0000-{number:012d}", text="t", embedding=VECTORS["a"]) for number in range(10_100)]
     for store in (stock, ours):
