@@ -22,9 +22,9 @@ from langchain_qwen3_rag.rerankers import Qwen3Reranker
 from langchain_qwen3_rag.wrapping import EmbeddingLike
 from qwen3_rag import Passages, Settings
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.models.base import RerankerLike, embed_queries_async
+from qwen3_rag.models.base import RerankerLike
 from qwen3_rag.store.filters import Filters
-from qwen3_rag.types import Hit, Hits
+from qwen3_rag.types import Hit, Hits, Mode
 
 Scored = list[tuple[Document, float]]
 
@@ -223,8 +223,9 @@ class Qwen3VectorStore(VectorStore):
 
         `lambda_mult` is 1 for relevance alone and 0 for the most diverse.
         """
-        [vector] = self.passages.embedder().embed_queries([query], instruction or self.instruction).tolist()
-        return _documents(self._diverse(vector, k, fetch_k, lambda_mult, filter, kwargs))
+        _refuse_unknown(kwargs)
+        keywords = _diverse(k, fetch_k, lambda_mult, filter)
+        return _documents(self.passages.search_diverse(query, instruction=instruction or self.instruction, **keywords))
 
     async def amax_marginal_relevance_search(
         self,
@@ -238,9 +239,9 @@ class Qwen3VectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """`max_marginal_relevance_search` without blocking the event loop."""
-        embedder = await asyncio.to_thread(self.passages.embedder)
-        [vector] = (await embed_queries_async(embedder, [query], instruction or self.instruction)).tolist()
-        return _documents(await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, filter, kwargs))
+        _refuse_unknown(kwargs)
+        keywords = _diverse(k, fetch_k, lambda_mult, filter)
+        return _documents(await self.passages.asearch_diverse(query, instruction=instruction or self.instruction, **keywords))
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -252,7 +253,8 @@ class Qwen3VectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a query whose vector is known."""
-        return _documents(self._diverse(embedding, k, fetch_k, lambda_mult, filter, kwargs))
+        _refuse_unknown(kwargs)
+        return _documents(self.passages.search_diverse(None, vector=embedding, **_diverse(k, fetch_k, lambda_mult, filter)))
 
     def close(self) -> None:
         """Close what was opened here: not a client, a knowledge base or passages that were handed in. Safe to repeat."""
@@ -281,13 +283,13 @@ class Qwen3VectorStore(VectorStore):
         return {**given, "top_k": k, "filters": to_filter(filter)}
 
     def _nearest(self, vector: list[float], k: int, filter: Filters, others: dict[str, Any]) -> Hits:
-        return self._diverse(vector, k, k, 1.0, filter, others)
-
-    def _diverse(self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filters, others: dict[str, Any]) -> Hits:
         _refuse_unknown(others)
-        return self.passages.search_diverse(
-            None, vector=vector, top_k=k, candidates=max(k, fetch_k), lambda_mult=lambda_mult, filters=to_filter(filter)
-        )
+        return self.passages.search(None, vector=vector, mode=Mode.DENSE, rerank=False, top_k=k, filters=to_filter(filter))
+
+
+def _diverse(k: int, fetch_k: int, lambda_mult: float, filter: Filters) -> dict[str, Any]:
+    """The core's keywords of a diverse search."""
+    return {"top_k": k, "candidates": max(k, fetch_k), "lambda_mult": lambda_mult, "filters": to_filter(filter)}
 
 
 def _documents(hits: Hits) -> list[Document]:

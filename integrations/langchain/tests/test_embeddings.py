@@ -7,12 +7,16 @@ import threading
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from transformers import Qwen3Model
 
 from integrations.langchain.tests.fakes import InstructedEmbedder, NativeEmbedder
 from langchain_qwen3_rag import Qwen3Embeddings
-from qwen3_rag import Embedder
+from qwen3_rag import Embedder, RemoteEmbedder
 from qwen3_rag.errors import ConfigurationError, DimensionError, ModelNotFoundError
+from qwen3_rag.models.hub import nano_folder
 from tests.fakes import HashEmbedder
+from tests.models.remote.server import EmbeddingModel, InferenceServer, serving
 
 TASK = "Find the runbook for an alarm"
 
@@ -57,6 +61,14 @@ async def test_async_is_the_embedders_own():
     embeddings = Qwen3Embeddings(embedder=embedder)
     assert len(await embeddings.aembed_query("x")) == len((await embeddings.aembed_documents(["x"]))[0]) == 64
     assert embedder.calls == 2
+
+
+async def test_on_an_inference_server(nano: Embedder):
+    model = EmbeddingModel(Qwen3Model.from_pretrained(nano_folder()).eval(), Tokenizer.from_file(str(nano_folder() / "tokenizer.json")))
+    with serving(InferenceServer({"/v1/embeddings": model})) as server, RemoteEmbedder("nano", server.url) as embedder:
+        remote, local = Qwen3Embeddings(embedder=embedder, dim=64), Qwen3Embeddings(embedder=nano, dim=64)
+        np.testing.assert_allclose(remote.embed_documents(["a key"]), local.embed_documents(["a key"]), atol=1e-4)
+        np.testing.assert_allclose(await remote.aembed_query("a key"), local.embed_query("a key"), atol=1e-4)
 
 
 async def test_a_lazy_embedder_is_loaded_once_when_needed():
