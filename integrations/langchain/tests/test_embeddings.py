@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 from transformers import Qwen3Model
 
@@ -64,7 +65,9 @@ async def test_async_is_the_embedders_own():
 
 
 async def test_on_an_inference_server(nano: Embedder):
-    model = EmbeddingModel(Qwen3Model.from_pretrained(nano_folder()).eval(), Tokenizer.from_file(str(nano_folder() / "tokenizer.json")))
+    model = EmbeddingModel(
+        Qwen3Model.from_pretrained(nano_folder(), dtype=torch.float32).eval(), Tokenizer.from_file(str(nano_folder() / "tokenizer.json"))
+    )
     with serving(InferenceServer({"/v1/embeddings": model})) as server, RemoteEmbedder("nano", server.url) as embedder:
         remote, local = Qwen3Embeddings(embedder=embedder, dim=64), Qwen3Embeddings(embedder=nano, dim=64)
         np.testing.assert_allclose(remote.embed_documents(["a key"]), local.embed_documents(["a key"]), atol=1e-4)
