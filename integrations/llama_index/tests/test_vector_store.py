@@ -141,6 +141,16 @@ def test_metadata_for_embedding_is_embedded_and_counted(store: Qwen3VectorStore)
     assert store.query(VectorStoreQuery(query_str="team: zebra nothing", similarity_top_k=1)).ids == ["a"]
 
 
+def test_the_cores_reranker_reads_headings(where: str):
+    reranker = OverlapReranker()
+    with Qwen3VectorStore(where, embedder=HashEmbedder(), reranker=reranker) as store:
+        store.add(
+            [TextNode(text="every ninety days", metadata={"headings": "Keys > Rotation"}), TextNode(text="other", metadata={"headings": 3})]
+        )
+        assert store.passages.search("rotation")[0].headings == ("Keys", "Rotation")
+        assert sorted(reranker.scored) == ["Keys > Rotation\nevery ninety days", "other"]
+
+
 @pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.SPARSE, Mode.TEXT_SEARCH, Mode.HYBRID, Mode.SEMANTIC_HYBRID, Mode.MMR])
 async def test_every_mode_is_what_the_core_does(store: Qwen3VectorStore, mode: VectorStoreQueryMode):
     passages = filled(store).passages

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, MetadataMode
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters, VectorStoreQuery, VectorStoreQueryResult
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.vector_stores.qwen3_rag.filters import all_of, build_metadata_filter, of_documents, of_nodes
@@ -321,7 +321,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
 
 
 def _missing(nodes: Sequence[BaseNode]) -> list[str]:
-    return [to_passage(node).embedding_text for node in nodes if node.embedding is None]
+    return [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes if node.embedding is None]
 
 
 def _merged(nodes: Sequence[BaseNode], embed: Callable[[list[str]], list[list[float]]]) -> list[list[float]] | None:

@@ -40,6 +40,8 @@ HEADINGS = " > "
 def to_passage(node: BaseNode) -> Passage:
     """The passage that stands for a node; EMBED-mode content is what is embedded and what BM25 counts.
 
+    Headings in the metadata, as `Qwen3NodeParser` puts them there, are the passage's own as well: the core's reranker reads them.
+
     Raises:
         ConfigurationError: the node holds something that JSON cannot express.
     """
@@ -53,6 +55,7 @@ def to_passage(node: BaseNode) -> Passage:
         node.get_content(metadata_mode=MetadataMode.NONE),
         node.metadata,
         document_id=node.ref_doc_id,
+        headings=_headings(node),
         embed_as=node.get_content(metadata_mode=MetadataMode.EMBED),
         extra={EXTRA_KEY: kept},
     )
@@ -65,6 +68,11 @@ def to_node(hit: Hit) -> BaseNode:
         return _foreign(hit)
     fields = _with_text(json.loads(kept), hit.text)
     return _kind(fields["class_name"]).from_dict(fields)
+
+
+def _headings(node: BaseNode) -> tuple[str, ...]:
+    path = node.metadata.get("headings")
+    return tuple(path.split(HEADINGS)) if isinstance(path, str) and path else ()
 
 
 def _without_text(fields: dict[str, Any]) -> dict[str, Any]:
