@@ -22,9 +22,14 @@ Loss = Callable[[torch.Tensor], torch.Tensor]
 def cached_backward(encode: Encode, items: Sequence[Item], loss: Loss, most_tokens: int) -> torch.Tensor:
     """Add the gradients of `loss(encode(items))` to the parameters, with at most `most_tokens` tokens' activations at a time.
 
-    Dropout draws the same numbers in both passes. Returns the loss, detached.
+    What fits in one part is computed once. Parameters that `loss` itself reads get their gradients too. Dropout draws the same numbers in
+    both passes. Returns the loss, detached.
     """
     parts = list(_parts(items, most_tokens))
+    if len(parts) == 1:
+        value = loss(encode(items))
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.detach()
     states: list[_Random] = []
     vectors: list[torch.Tensor] = []
     with torch.no_grad():
@@ -32,15 +37,14 @@ def cached_backward(encode: Encode, items: Sequence[Item], loss: Loss, most_toke
             states.append(_Random())
             vectors.append(encode([items[index] for index in part]))
     order = torch.tensor([index for part in parts for index in part], device=vectors[0].device)
-    gathered = torch.cat(vectors)
-    whole = torch.empty_like(gathered)
-    whole[order] = gathered
-    whole.requires_grad_()
+    whole = torch.cat(vectors)[order.argsort()].requires_grad_()
     value = loss(whole)
-    [gradient] = torch.autograd.grad(value, whole)
-    for part, state in zip(parts, states, strict=True):
-        with state.again():
-            encode([items[index] for index in part]).backward(gradient[part])  # type: ignore[no-untyped-call]
+    value.backward()  # type: ignore[no-untyped-call]
+    if whole.grad is not None:
+        gradient = whole.grad[order].split([len(part) for part in parts])
+        for part, rows, state in zip(parts, gradient, states, strict=True):
+            with state.again():
+                encode([items[index] for index in part]).backward(rows)  # type: ignore[no-untyped-call]
     return value.detach()
 
 

@@ -1,0 +1,217 @@
+"""From pairs to the batches of a whole run, in an order that pairs, settings and seed alone decide.
+
+No document and no query stands twice in one batch, where it would count as wrong for itself. What an epoch leaves over goes into the next
+one's first batch. A global batch is cut into one micro-batch a process, laid side by side in the data set, so that several processes see
+together what one process would see alone. This module knows templates and token ids, not networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from qwen3_rag.errors import TrainingDataError
+from qwen3_rag.models.packing import Item
+from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
+from qwen3_rag.training.pairs import Pair, fingerprint
+
+SCORES = "scores"
+"""The key of a pair's line that holds a teacher's logits: the positive's, then those of all its negatives."""
+
+
+class Draw(NamedTuple):
+    """A pair, by its place in the list, as the epoch it is drawn in sees it."""
+
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A pair with the negatives that were drawn for it; `scores` are a teacher's, of the positive and these, where the pair has some."""
+
+    pair: Pair
+    negatives: tuple[str, ...]
+    scores: tuple[float, ...] | None = None
+
+
+def plan(pairs: Sequence[Pair], size: int, epochs: int, seed: int = 0, *, by_source: bool = False) -> list[list[Draw]]:
+    """The global batches of a run, each of `size` draws.
+
+    Args:
+        pairs: all of the data.
+        size: pairs of a batch, of all processes together.
+        epochs: how often each pair is drawn; the last few draws that fill no batch are left out.
+        seed: of the order.
+        by_source: take all pairs of a batch from one task and source, as far as they go.
+
+    Raises:
+        TrainingDataError: not even one batch can be filled.
+    """
+    marks = [frozenset((fingerprint(pair.query), pair.document)) for pair in pairs]
+    groups: dict[Any, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault((pair.task, pair.source) if by_source else None, []).append(index)
+    batches: list[list[Draw]] = []
+    left: list[Draw] = []
+    for number, members in enumerate(groups.values()):
+        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), size, marks)
+        batches += whole
+        left += rest
+    if by_source:
+        batches += _filled(sorted(left), size, marks)[0]
+        batches.sort(key=lambda batch: (batch[0].epoch, Random(f"{seed}:{batch[0]}").random()))
+    if not batches:
+        raise TrainingDataError(
+            f"{len(pairs)} pairs, no document and no query twice, do not fill a batch of {size}. Give more pairs or a smaller batch_size."
+        )
+    return batches
+
+
+def _shuffled(members: Sequence[int], epochs: int, seed: str) -> Iterator[Draw]:
+    for epoch in range(epochs):
+        order = list(members)
+        Random(f"{seed}:{epoch}").shuffle(order)
+        yield from (Draw(epoch, index) for index in order)
+
+
+def _filled(draws: Iterable[Draw], size: int, marks: Sequence[frozenset[str]]) -> tuple[list[list[Draw]], list[Draw]]:
+    """Whole batches and what is left. What would be twice in a batch waits for the next one, and goes first there."""
+    batches: list[list[Draw]] = []
+    waiting: list[Draw] = []
+    batch: list[Draw] = []
+    taken: set[str] = set()
+
+    def take(draw: Draw) -> bool:
+        fits = len(batch) < size and taken.isdisjoint(marks[draw.index])
+        if fits:
+            taken.update(marks[draw.index])
+            batch.append(draw)
+        return fits
+
+    for draw in draws:
+        if not take(draw):
+            waiting.append(draw)
+        while len(batch) == size:
+            batches.append(batch)
+            batch, taken = [], set()
+            waiting = [earlier for earlier in waiting if not take(earlier)]
+    return batches, [*batch, *waiting]
+
+
+def drawn_negatives(pair: Pair, count: int, seed: str) -> list[int]:
+    """Places of at most `count` of the pair's negatives, in an order of chance that `seed` decides."""
+    return Random(f"{seed}:{pair.document}").sample(range(len(pair.negatives)), min(count, len(pair.negatives)))
+
+
+class Batches(Dataset[list[Example]]):
+    """A run's micro-batches: number i of step s and process r of R is s · R + r.
+
+    Args:
+        pairs: all of the data.
+        batches: the global batches, from `plan`.
+        negatives: hard negatives drawn for each pair, anew in each epoch.
+        seed: of that.
+        processes: how many micro-batches a global batch is cut into.
+
+    Raises:
+        TrainingDataError: the processes do not divide the batch.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], batches: Sequence[Sequence[Draw]], negatives: int, seed: int, processes: int = 1) -> None:
+        size = len(batches[0])
+        if size % processes:
+            raise TrainingDataError(f"A batch of {size} does not divide among {processes} processes. Change batch_size.")
+        share = size // processes
+        self._pairs, self._negatives, self._seed = pairs, negatives, seed
+        self._parts = [batch[first : first + share] for batch in batches for first in range(0, size, share)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, index: int) -> list[Example]:
+        return [self._example(draw) for draw in self._parts[index]]
+
+    def _example(self, draw: Draw) -> Example:
+        pair = self._pairs[draw.index]
+        places = drawn_negatives(pair, self._negatives, f"{self._seed}:{draw.epoch}")
+        scores = teacher_scores(pair)
+        return Example(
+            pair,
+            tuple(pair.negatives[place] for place in places),
+            None if scores is None else (scores[0], *(scores[1 + place] for place in places)),
+        )
+
+
+def teacher_scores(pair: Pair) -> tuple[float, ...] | None:
+    """A teacher's logits of the positive and of every negative, None where the pair has none.
+
+    Raises:
+        TrainingDataError: they are not one number each.
+    """
+    scores = pair.extra.get(SCORES)
+    if scores is None:
+        return None
+    wanted = 1 + len(pair.negatives)
+    if not isinstance(scores, list) or len(scores) != wanted or not all(isinstance(score, int | float) for score in scores):
+        raise TrainingDataError(f"{SCORES!r} of the pair with query {pair.query!r} is not a list of {wanted} numbers: positive, negatives.")
+    return tuple(float(score) for score in scores)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderBatch:
+    """What an embedder reads for a micro-batch: n queries, n positives, then the hard negatives of all queries in order.
+
+    `documents` are numbers of the positives and `negative_documents` those of each query's negatives; equal numbers, equal documents.
+    """
+
+    items: list[Item]
+    texts: list[str]
+    documents: list[int]
+    negative_documents: list[list[int]]
+
+
+def embedder_batch(examples: Sequence[Example], template: EmbeddingTemplate) -> EmbedderBatch:
+    """Token ids of a micro-batch; each query follows its own instruction."""
+    documents = [example.pair.positive for example in examples] + [text for example in examples for text in example.negatives]
+    queries = [template.queries([example.pair.query], example.pair.instruction)[0] for example in examples]
+    return EmbedderBatch(
+        items=[prompt.item for prompt in [*queries, *template.documents(documents)]],
+        texts=[*(example.pair.query for example in examples), *documents],
+        documents=[document_number(example.pair.positive) for example in examples],
+        negative_documents=[[document_number(text) for text in example.negatives] for example in examples],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerBatch:
+    """What a reranker reads for a micro-batch: the candidates of each query side by side, the positive first.
+
+    `counts` are candidates a query, `relevant` tells positives, `scores` are a teacher's logits of each query's candidates or None.
+    """
+
+    items: list[Item]
+    counts: list[int]
+    relevant: list[bool]
+    scores: list[tuple[float, ...] | None]
+
+
+def reranker_batch(examples: Sequence[Example], template: RerankTemplate) -> RerankerBatch:
+    """Token ids of a micro-batch. Prompts of one query share their beginning, which is computed once."""
+    candidates = [[example.pair.positive, *example.negatives] for example in examples]
+    prompts = [template.prompts(example.pair.query, texts, example.pair.instruction) for example, texts in zip(examples, candidates, strict=True)]
+    return RerankerBatch(
+        items=[prompt.item for each in prompts for prompt in each],
+        counts=[len(texts) for texts in candidates],
+        relevant=[place == 0 for texts in candidates for place in range(len(texts))],
+        scores=[example.scores for example in examples],
+    )
+
+
+def document_number(text: str) -> int:
+    """60 bits of the text's fingerprint: a number that is the same in every process, and never negative."""
+    return int(fingerprint(text)[:15], 16)

@@ -1,0 +1,236 @@
+"""What each training verb can be told, as one frozen value object a verb, read from one TOML file.
+
+    [embedder]              # what all runs of the verb share
+    model = "nano"
+    pairs = ["pairs.jsonl"]
+
+    [embedder.weak]         # what is different in the run that is asked for as the stage "weak"
+    output = "runs/weak"
+
+Options of the command line win over the stage, the stage over the verb's table, that over the defaults. It does not import torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from qwen3_rag.errors import ConfigurationError
+
+TRAIN_TOML = "train.toml"
+T = TypeVar("T")
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+STRICT = ConfigDict(extra="forbid")
+
+
+class Schedule(StrEnum):
+    """What becomes of the learning rate after the warm-up."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    CONSTANT = "constant_with_warmup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What both trainers take.
+
+    Attributes:
+        model: what is trained: a hub id, a folder, or nano.
+        pairs: files of training pairs.
+        output: folder of the run: checkpoints, log, and the trained model in `model`.
+        dev: files of pairs to judge by; without them, `dev_share` of the documents of `pairs` are kept back.
+        general: folders in BEIR form that the model must not become worse on.
+        leaks: whether pairs that `dev` or `general` already hold are taken out of the training.
+        epochs, max_steps: how often each pair is drawn, and an earlier end.
+        batch_size: pairs of one step, of all processes together.
+        negatives: hard negatives drawn for a pair.
+        by_source: batches of one task and source each.
+        warmup: share of the steps in which the learning rate rises.
+        clip: longest gradient; 0 cuts none.
+        lora_rank: 0 trains all weights, more trains low-rank adapters only; lora_alpha is twice the rank unless given.
+        gradient_checkpointing: compute activations again instead of keeping them.
+        part_tokens: tokens whose activations are in memory at a time.
+        max_tokens: longest text, in tokens with its template.
+        dtype: auto, float32 or bfloat16.
+        log_every, evaluate_every, save_every: steps.
+    """
+
+    model: str
+    pairs: Annotated[tuple[Path, ...], Field(min_length=1)]
+    output: Path
+    dev: tuple[Path, ...] = ()
+    dev_share: Share = 0.05
+    general: tuple[Path, ...] = ()
+    leaks: bool = True
+    epochs: Count = 1
+    max_steps: Count | None = None
+    batch_size: Count = 32
+    negatives: Annotated[int, Field(ge=0)] = 4
+    by_source: bool = False
+    learning_rate: Positive = 1e-5
+    weight_decay: Weight = 0.01
+    warmup: Share = 0.1
+    schedule: Schedule = Schedule.LINEAR
+    clip: Weight = 1.0
+    lora_rank: Annotated[int, Field(ge=0)] = 0
+    lora_alpha: Count | None = None
+    lora_dropout: Share = 0.0
+    gradient_checkpointing: bool = False
+    part_tokens: Count = 16_384
+    max_tokens: Count = 512
+    dtype: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+    log_every: Count = 10
+    evaluate_every: Count = 100
+    save_every: Count = 100
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderTraining(Training):
+    """`[embedder]`.
+
+    Attributes:
+        temperature, margin: of the contrastive loss.
+        dims: prefixes of the vectors that are trained, with their weights; without them, the whole and its halves down to 32, alike.
+        contrastive_weight, distillation_weight: of the two terms.
+        distillation_temperature, direct_weight: of `vector_distillation_loss`.
+        teacher: the model that is followed: a hub id, a folder, or nano.
+        teacher_texts, teacher_vectors: or its vectors: a file with one JSON string a line, and a .npy file with one row a line.
+    """
+
+    temperature: Positive = 0.05
+    margin: float = 0.1
+    dims: tuple[Count, ...] = ()
+    dim_weights: tuple[Weight, ...] = ()
+    contrastive_weight: Weight = 1.0
+    distillation_weight: Weight = 0.0
+    distillation_temperature: Positive = 0.05
+    direct_weight: Weight = 5.0
+    teacher: str | None = None
+    teacher_texts: Path | None = None
+    teacher_vectors: Path | None = None
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerTraining(Training):
+    """`[reranker]`.
+
+    Attributes:
+        answer_weight: of the likelihood of yes and no.
+        distillation_weight, distillation_temperature: of the teacher's scores, which pairs hold under `scores`.
+        recall: the embedder whose best candidates are reranked where the reranker is judged.
+        candidates: how many of them.
+    """
+
+    answer_weight: Weight = 1.0
+    distillation_weight: Weight = 0.0
+    distillation_temperature: Positive = 1.0
+    recall: str = "nano"
+    candidates: Count = 20
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merging:
+    """`[merge]`: trained models of one origin, how much each counts (alike unless given), and the folder of the result."""
+
+    checkpoints: Annotated[tuple[Path, ...], Field(min_length=2)]
+    output: Path
+    weights: tuple[Positive, ...] = ()
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporting:
+    """`[export]`.
+
+    Attributes:
+        checkpoint: the trained or merged model.
+        output: folder that is written; it must not exist.
+        base: what it is compared with; unless given, what its training started from.
+        dev, general: what both are judged by; unless given, those of the training.
+        general_loss: how much nDCG@10 it may lose on each general set.
+        name: of the model, in its card.
+        licence, data: of the model and of what it was trained on, for its card.
+    """
+
+    checkpoint: Path
+    output: Path
+    base: str | None = None
+    dev: tuple[Path, ...] = ()
+    general: tuple[Path, ...] = ()
+    general_loss: Weight = 0.01
+    name: str | None = None
+    licence: str | None = None
+    data: str | None = None
+
+    __pydantic_config__ = STRICT
+
+
+def read_settings(kind: type[T], table: str, path: Path | None, stage: str | None, options: Mapping[str, Any]) -> T:
+    """Settings of one verb.
+
+    Args:
+        kind: its value object.
+        table: its table in the file.
+        path: the file; None reads `train.toml` where there is one.
+        stage: a table within its table, whose values win.
+        options: what the command line gave; None is not given.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a setting is unknown, missing or out of range.
+    """
+    file = path or Path(TRAIN_TOML)
+    values: dict[str, Any] = {}
+    if path is not None or stage is not None or file.is_file():
+        values = _table(file, table, stage)
+    values |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+        faults = "; ".join(_fault(".".join(map(str, item["loc"])), item["type"], item["msg"], known) for item in error.errors())
+        raise ConfigurationError(f"Settings of [{table}] are not valid: {faults}. They stand in {file.absolute()} or are options.") from None
+
+
+def _table(file: Path, table: str, stage: str | None) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}. Give the TOML file with the training settings: --settings FILE") from None
+    found = content.get(table, {})
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{table!r} in {file} is no table. Write its settings under a line [{table}].")
+    stages = {name: value for name, value in found.items() if isinstance(value, dict)}
+    if stage is not None and stage not in stages:
+        raise ConfigurationError(f"There is no stage {stage!r} in {file}: no table [{table}.{stage}]. Known: {', '.join(stages) or 'none'}.")
+    common = {name: value for name, value in found.items() if name not in stages}
+    return common | (stages[stage] if stage is not None else {})
+
+
+def _fault(name: str, kind: str, message: str, known: list[str]) -> str:
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind not in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{name}: {message}"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{name} is not a setting" + (f" (did you mean {near[0]}?)" if near else f"; known: {', '.join(known)}")
