@@ -1,0 +1,167 @@
+"""Hard negatives: passages that the current models take for answers to a query and that are none, so that training tells them apart.
+
+Candidates come from the retriever, within a window of ranks; margins below the positive's own score keep out what may well be an answer
+that nobody marked (the positive-aware limits of NV-Retriever, arXiv 2407.15831). Nothing here knows where passages are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.training.pairs import Pair, fingerprint
+from qwen3_rag.training.searching import Found, Searcher, similarities
+from qwen3_rag.training.settings import STRICT, Count, Weight
+from qwen3_rag.types import Mode
+
+_PAIRS_AT_A_TIME = 64
+
+
+class Sampling(StrEnum):
+    """Which of the candidates that may be negatives are taken."""
+
+    HARDEST = "hardest"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiningSettings:
+    """`[mine]`.
+
+    Attributes:
+        pairs: files of pairs.
+        kb: folder of the knowledge base to search. One of `kb` and `passages` is given.
+        passages: JSON Lines with `text`, searched exactly with `embedder`.
+        output: the pairs with their negatives.
+        embedder: for `passages`; None takes the default model.
+        reranker: scores candidates and positive instead of the cosine; None leaves it to the cosine.
+        mode: how the knowledge base is searched, hybrid or dense.
+        negatives: most of them for each pair, those that it has already included.
+        first_rank: the window's first rank, 1 is the best hit.
+        last_rank: its last rank.
+        relative: a negative's score is at most this share of the positive's; None sets no such limit.
+        absolute: and at least so much below it; None sets no such limit.
+        sampling: hardest, or random within the window and the margins.
+        seed: of random sampling.
+    """
+
+    pairs: tuple[Path, ...] = ()
+    kb: Path | None = None
+    passages: Path | None = None
+    output: Path = Path("mined.jsonl")
+    embedder: str | None = None
+    reranker: str | None = None
+    mode: Mode = Mode.HYBRID
+    negatives: Count = 7
+    first_rank: Count = 10
+    last_rank: Count = 100
+    relative: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+    absolute: Weight | None = None
+    sampling: Sampling = Sampling.RANDOM
+    seed: int = 0
+
+    __pydantic_config__ = STRICT
+
+    def limit(self, positive: float) -> float:
+        """The highest score of a negative beside a positive of this score."""
+        limits = [positive]
+        if self.relative is not None:
+            limits.append(positive - (1 - self.relative) * abs(positive))
+        if self.absolute is not None:
+            limits.append(positive - self.absolute)
+        return min(limits) if len(limits) > 1 else float("inf")
+
+
+def mine(
+    pairs: Callable[[], Iterable[Pair]], searcher: Searcher, settings: MiningSettings, reranker: RerankerLike | None = None
+) -> Iterator[Pair]:
+    """The pairs, in order, with hard negatives; those that a pair has already stay first.
+
+    A passage that is a positive of the same query in any pair, in other case or spacing too, is never its negative. Pairs are read
+    twice and held a few at a time.
+
+    Args:
+        pairs: gives them from the start each time it is called.
+        searcher: finds candidates.
+        settings: window, margins, number.
+        reranker: judges candidates and positive; None has their cosines compared.
+
+    Raises:
+        ConfigurationError: a window that ends before it begins.
+    """
+    _check(settings)
+    answers = _positives(pairs())
+    source = iter(pairs())
+    while part := list(islice(source, _PAIRS_AT_A_TIME)):
+        for instruction, group in groupby(part, key=lambda pair: pair.instruction):
+            yield from _mined(list(group), instruction, answers, searcher, settings, reranker)
+
+
+def _mined(
+    pairs: Sequence[Pair],
+    instruction: str | None,
+    answers: Mapping[str, set[str]],
+    searcher: Searcher,
+    settings: MiningSettings,
+    reranker: RerankerLike | None,
+) -> Iterator[Pair]:
+    queries = [pair.query for pair in pairs]
+    found = searcher.search(queries, instruction, settings.last_rank)
+    cosines = similarities(searcher.embedder, queries, [pair.positive for pair in pairs], instruction)
+    for pair, ranking, cosine in zip(pairs, found, cosines, strict=True):
+        excluded = answers[fingerprint(pair.query)] | {fingerprint(text) for text in pair.negatives}
+        window = [item for item in ranking[settings.first_rank - 1 :] if fingerprint(item[0]) not in excluded]
+        score = float(cosine)
+        if reranker is not None and window:
+            score, window = _rescored(reranker, pair, window)
+        yield _with_negatives(pair, [text for text, value in _distinct(window) if value <= settings.limit(score)], settings)
+
+
+def _rescored(reranker: RerankerLike, pair: Pair, window: Sequence[Found]) -> tuple[float, list[Found]]:
+    """The positive's score, and the candidates by theirs, best first."""
+    scores = reranker.score(pair.query, [pair.positive, *(text for text, _ in window)], pair.instruction)
+    judged = [(text, float(score)) for (text, _), score in zip(window, scores[1:], strict=True)]
+    return float(scores[0]), sorted(judged, key=lambda item: -item[1])
+
+
+def _with_negatives(pair: Pair, candidates: list[str], settings: MiningSettings) -> Pair:
+    wanted = max(0, settings.negatives - len(pair.negatives))
+    if settings.sampling is Sampling.RANDOM and len(candidates) > wanted:
+        digest = hashlib.sha256(f"{settings.seed}:{pair.query}:{pair.document}".encode("utf-8", "surrogatepass")).digest()
+        places = sorted(random.Random(digest).sample(range(len(candidates)), wanted))
+        candidates = [candidates[place] for place in places]
+    return replace(pair, negatives=(*pair.negatives, *candidates[:wanted]))
+
+
+def _distinct(window: Iterable[Found]) -> Iterator[Found]:
+    """The first of texts that differ in case and spacing only."""
+    seen: set[str] = set()
+    for item in window:
+        mark = fingerprint(item[0])
+        if mark not in seen:
+            seen.add(mark)
+            yield item
+
+
+def _positives(pairs: Iterable[Pair]) -> Mapping[str, set[str]]:
+    """Query → all of its documents, both as fingerprints."""
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        answers[fingerprint(pair.query)].add(pair.document)
+    return answers
+
+
+def _check(settings: MiningSettings) -> None:
+    if not 1 <= settings.first_rank <= settings.last_rank:
+        raise ConfigurationError(f"The window goes from rank {settings.first_rank} to {settings.last_rank}: 1 ≤ first_rank ≤ last_rank.")

@@ -1,0 +1,277 @@
+"""The generation of pairs: which calls are made, in what order, and what becomes of their answers. Every choice follows from the seed.
+
+It knows passages, roles, a client and a journal; where they come from is `synthesize`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from qwen3_rag.errors import ConfigurationError, TrainingError
+from qwen3_rag.training.pairs import Pair, Task, fingerprint
+from qwen3_rag.training.passages import language_of
+from qwen3_rag.training.synthesis import answers, prompts
+from qwen3_rag.training.synthesis.client import Messages
+from qwen3_rag.training.synthesis.journal import Completion, Journal, key_of
+from qwen3_rag.training.synthesis.settings import ServerSettings, SynthesisSettings
+from qwen3_rag.training.synthesis.tasks import KINDS
+from qwen3_rag.types import Passage
+
+KEYWORDS = "keywords"
+LENGTHS = ((4, 8), (8, 16), (16, 30))
+"""Words of each text, drawn; keywords are always short."""
+SHORT = (2, 6)
+CALLS_PER_PAIR = 2
+_CONFUSED_WITH = ("en", "de", "fr", "es", "it", "zh", "ja", "ru")
+"""Languages that a model falls into when it was asked for another."""
+
+Model = TypeVar("Model", bound=answers.Answer)
+
+
+class Client(Protocol):
+    """Answers a prompt."""
+
+    async def complete(self, messages: Messages, schema: dict[str, Any], seed: int) -> Completion:
+        """One answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One pair to be made: of which passage, for which task, and which one of several."""
+
+    passage: Passage
+    roles: Sequence[str]
+    task: Task
+    number: int
+
+
+@dataclass(slots=True)
+class Usage:
+    """Calls and the tokens that they bill."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, completion: Completion) -> None:
+        """Count one more."""
+        self.calls += 1
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+
+    def cost(self, server: ServerSettings) -> float:
+        """In the currency of the server's prices."""
+        return (self.prompt_tokens * server.price_in + self.completion_tokens * server.price_out) / 1e6
+
+
+@dataclass(slots=True)
+class Tally:
+    """How far a run is: `paid` was called now, `remembered` comes from the journal, `faults` tells why answers were asked for again."""
+
+    jobs: int
+    made: int = 0
+    given_up: int = 0
+    paid: Usage = field(default_factory=Usage)
+    remembered: Usage = field(default_factory=Usage)
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+class Generation:
+    """Makes the pairs of a list of jobs.
+
+    Args:
+        settings: languages and seed.
+        server: what a call is and costs.
+        client: answers.
+        journal: remembers answers.
+        progress: is told after each pair.
+    """
+
+    def __init__(
+        self,
+        settings: SynthesisSettings,
+        server: ServerSettings,
+        client: Client,
+        journal: Journal,
+        progress: Callable[[Tally], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._server = server
+        self._client = client
+        self._journal = journal
+        self._progress = progress
+        self.tally = Tally(0)
+
+    async def run(self, jobs: Sequence[Job]) -> list[Pair]:
+        """The pairs of all jobs, in their order, without those that were given up.
+
+        Raises:
+            RemoteError: the server does not answer, or refuses.
+            TrainingError: the most that may be spent was spent.
+        """
+        self.tally.jobs = len(jobs)
+        pairs: list[Pair | None] = [None] * len(jobs)
+        waiting = iter(enumerate(jobs))
+
+        async def work() -> None:
+            for index, job in waiting:
+                pairs[index] = await self._make(job)
+                self._progress(self.tally)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._server.concurrency):
+                    group.create_task(work())
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return [pair for pair in pairs if pair is not None]
+
+    async def _make(self, job: Job) -> Pair | None:
+        try:
+            chosen = await self._configuration(job)
+            order = order_of(job, chosen, self._settings)
+            written = await self._written(job, order)
+        except answers.AnswerError:
+            self.tally.given_up += 1
+            return None
+        self.tally.made += 1
+        return _pair(job, order, written)
+
+    async def _configuration(self, job: Job) -> answers.Configuration:
+        messages = prompts.configuration_prompt(job.task, job.passage.embedding_text, offered_roles(job, self._settings.seed))
+
+        def check(chosen: answers.Configuration) -> None:
+            answers.check_choice(chosen, len(job.roles), KINDS[job.task].types)
+
+        return await self._ask(job, messages, answers.Configuration, check)
+
+    async def _written(self, job: Job, order: prompts.Order) -> answers.Written:
+        messages = prompts.generation_prompt(job.task, job.passage.embedding_text, order)
+        others = tuple(dict.fromkeys([*self._settings.languages, language_of(job.passage), *_CONFUSED_WITH]))
+
+        def check(written: answers.Written) -> None:
+            _check_new(written, job.passage)
+            if order.type != KEYWORDS:
+                answers.check_language(written.in_language, order.language, others)
+
+        return await self._ask(job, messages, answers.WRITTEN[job.task], check)
+
+    async def _ask(self, job: Job, messages: prompts.Messages, model: type[Model], check: Callable[[Model], None]) -> Model:
+        """A usable answer; one that is not is asked for again with its fault named.
+
+        Raises:
+            AnswerError: none was usable.
+        """
+        asked = messages
+        for attempt in range(self._server.attempts):
+            completion = await self._completion(job, asked, model, attempt)
+            try:
+                return _checked(completion, model, check)
+            except answers.AnswerError as error:
+                fault = str(error)
+                self.tally.faults[fault] += 1
+                asked = [*messages, *prompts.correction(completion.text, fault)]
+        raise answers.AnswerError(fault)
+
+    async def _completion(self, job: Job, messages: prompts.Messages, model: type[answers.Answer], attempt: int) -> Completion:
+        """From the journal, or else from the server and into the journal before anything else happens."""
+        seed = _number(self._settings.seed, job, attempt)
+        key = key_of(messages=messages, seed=seed, server=_identity(self._server))
+        known = self._journal.get(key)
+        if known is not None:
+            self.tally.remembered.add(known)
+            return known
+        self._check_cost()
+        completion = await self._client.complete(messages, model.model_json_schema(), seed)
+        self._journal.put(key, completion)
+        self.tally.paid.add(completion)
+        return completion
+
+    def _check_cost(self) -> None:
+        spent, most = self.tally.paid.cost(self._server) + self.tally.remembered.cost(self._server), self._server.most_cost
+        if most is not None and spent >= most:
+            raise TrainingError(
+                f"{spent:.2f} were spent for {self.tally.made} pairs, and most_cost is {most:.2f}. Answers so far are kept: raise "
+                "most_cost and give the same command again, or lower most_passages."
+            )
+
+
+def jobs_of(passages: Sequence[Passage], roles: Sequence[Sequence[str]], settings: SynthesisSettings) -> Iterator[Job]:
+    """What is to be made of which passage."""
+    if Task.BITEXT in settings.tasks and not settings.languages:
+        raise ConfigurationError("Bitext is translated, and nothing says into what. Give languages = ['de', …].")
+    for passage, people in zip(passages, roles, strict=True):
+        for task in settings.tasks:
+            for number in range(settings.per_passage):
+                yield Job(passage, people, task, number)
+
+
+def offered_roles(job: Job, seed: int) -> list[str]:
+    """The job's roles in an order that depends on the seed and the job only: models favour what is first."""
+    roles = sorted(job.roles)
+    random.Random(_number(seed, job, -1)).shuffle(roles)
+    return roles
+
+
+def order_of(job: Job, chosen: answers.Configuration, settings: SynthesisSettings) -> prompts.Order:
+    """What the second call is asked for: the first call's choice, with a length and a language that are drawn."""
+    draw = random.Random(_number(settings.seed, job, -2))
+    words = draw.choice(LENGTHS)
+    own = language_of(job.passage)
+    languages = [code for code in settings.languages if job.task is not Task.BITEXT or code != own] or list(settings.languages)
+    return prompts.Order(
+        role=offered_roles(job, settings.seed)[chosen.role - 1],
+        type=chosen.type,
+        difficulty=chosen.difficulty,
+        words=SHORT if chosen.type == KEYWORDS else words,
+        language=draw.choice(languages) if languages else own,
+    )
+
+
+def _checked(completion: Completion, model: type[Model], check: Callable[[Model], None]) -> Model:
+    try:
+        answer = answers.parse(completion.text, model)
+    except answers.AnswerError:
+        if completion.finish == "length":
+            raise answers.AnswerError("It was too long and had to be cut off.") from None
+        raise
+    check(answer)
+    return answer
+
+
+def _check_new(written: answers.Written, passage: Passage) -> None:
+    query, positive, _ = written.parts
+    if fingerprint(query) in (fingerprint(passage.text), fingerprint(positive or "")):
+        raise answers.AnswerError("It repeats a text instead of writing a new one.")
+
+
+def _pair(job: Job, order: prompts.Order, written: answers.Written) -> Pair:
+    query, positive, negatives = written.parts
+    return Pair(
+        query,
+        positive or job.passage.embedding_text,
+        negatives,
+        KINDS[job.task].instruction,
+        job.task,
+        order.language,
+        job.passage.source or job.passage.document_id or job.passage.id,
+        {"role": order.role, "type": order.type, "difficulty": str(order.difficulty), "synthetic": True},
+    )
+
+
+def _identity(server: ServerSettings) -> dict[str, Any]:
+    """What of a server's settings decides about an answer: not its address, patience or prices."""
+    decisive = ("model", "temperature", "most_tokens", "answer_format", "extra")
+    return {name: value for name, value in asdict(server).items() if name in decisive}
+
+
+def _number(seed: int, job: Job, what: int) -> int:
+    """A number below 2³¹ that only these decide."""
+    text = f"{seed}:{job.task}:{job.number}:{what}:{job.passage.embedding_text}"
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1

@@ -1,0 +1,188 @@
+"""The verb: passages and roles are gathered, pairs generated, filtered and written. It opens and closes what the steps need.
+
+The knowledge base is open while passages are read and while pairs are judged, not in the hours between: others may use it then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.knowledge_base import KnowledgeBase
+from qwen3_rag.models.base import EmbedderLike
+from qwen3_rag.models.binding import OFF, ModelBinding, ModelChoice
+from qwen3_rag.settings import CATALOG_FILE, Settings
+from qwen3_rag.training.pairs import Pair, write_pairs
+from qwen3_rag.training.passages import chosen, passages_of, read_passages
+from qwen3_rag.training.searching import ExactSearcher, KnowledgeBaseSearcher, Searcher
+from qwen3_rag.training.synthesis.answers import Configuration
+from qwen3_rag.training.synthesis.client import ChatClient
+from qwen3_rag.training.synthesis.filtering import Dropped, judged
+from qwen3_rag.training.synthesis.journal import Journal
+from qwen3_rag.training.synthesis.personas import Personas, read_personas
+from qwen3_rag.training.synthesis.prompts import Messages, configuration_prompt, generation_prompt
+from qwen3_rag.training.synthesis.run import CALLS_PER_PAIR, Generation, Job, Tally, jobs_of, offered_roles, order_of
+from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
+from qwen3_rag.training.synthesis.tasks import KINDS, Difficulty
+from qwen3_rag.types import Mode, Passage
+
+SHOWN_PASSAGES = 2
+"""Passages whose prompts a dry run shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out: pairs kept, why others were dropped, how many were given up, and what was spent now and in all."""
+
+    passages: int
+    kept: int
+    dropped: Counter[Dropped]
+    tally: Tally
+    spent_now: float
+    spent_in_all: float
+    output: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        paid, known = self.tally.paid, self.tally.remembered
+        return {
+            "passages": self.passages,
+            "generated": self.tally.made,
+            "given_up": self.tally.given_up,
+            "kept": self.kept,
+            "dropped": {str(reason): count for reason, count in sorted(self.dropped.items())},
+            "faults": dict(self.tally.faults.most_common()),
+            "calls": paid.calls,
+            "calls_remembered": known.calls,
+            "prompt_tokens": paid.prompt_tokens + known.prompt_tokens,
+            "completion_tokens": paid.completion_tokens + known.completion_tokens,
+            "spent_now": self.spent_now,
+            "spent_in_all": self.spent_in_all,
+            "output": str(self.output),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would do: how many calls at least, and the prompts of the first passages."""
+
+    passages: int
+    pairs: int
+    calls: int
+    prompts: tuple[Messages, ...]
+
+
+def synthesize(
+    settings: SynthesisSettings,
+    server: ServerSettings,
+    filters: FilterSettings | None = None,
+    *,
+    api_key: str | None = None,
+    progress: Callable[[Tally], None] = lambda _: None,
+) -> Report:
+    """Make pairs of passages. Killed at any point, the same call goes on where it was: no answer that arrived is asked for again.
+
+    Raises:
+        ConfigurationError: settings that contradict each other or lack something.
+        MissingExtraError: the `openai` package is not installed.
+        RemoteError: the server does not answer, or refuses.
+        TrainingError: the most that may be spent was spent, or another process writes the same journal.
+    """
+    client = ChatClient(server, api_key)
+    jobs, passages = prepare(settings)
+    with Journal(settings.journal_file) as journal:
+        generation = Generation(settings, server, client, journal, progress)
+        pairs = asyncio.run(_generated(generation, client, jobs))
+    verdicts = _verdicts(pairs, passages, settings, filters or FilterSettings())
+    kept = write_pairs(settings.output, (pair for pair, reason in verdicts if reason is None))
+    write_pairs(settings.dropped_file, (replace(pair, extra={**pair.extra, "dropped": str(reason)}) for pair, reason in verdicts if reason))
+    now, before = generation.tally.paid.cost(server), generation.tally.remembered.cost(server)
+    reasons = Counter(reason for _, reason in verdicts if reason)
+    return Report(len(passages), kept, reasons, generation.tally, now, now + before, settings.output)
+
+
+def dry_run(settings: SynthesisSettings) -> DryRun:
+    """The prompts that the first passages would give, with the first role, type and difficulty for what the model would choose."""
+    jobs, passages = prepare(settings)
+    shown = [job for job in jobs if job.passage in passages[:SHOWN_PASSAGES]]
+    return DryRun(len(passages), len(jobs), len(jobs) * CALLS_PER_PAIR, tuple(_prompts(shown, settings)))
+
+
+def prepare(settings: SynthesisSettings) -> tuple[list[Job], list[Passage]]:
+    """The jobs of a run and the passages they are of.
+
+    Raises:
+        ConfigurationError: no passages.
+    """
+    with opened(settings.kb, settings.passages, settings.embedder) as (found, embedder, _):
+        passages = chosen(found(), settings.least_characters, settings.most_passages, settings.seed)
+        if not passages:
+            raise ConfigurationError(
+                f"There is no passage of at least {settings.least_characters} characters in {settings.kb or settings.passages}. Ingest "
+                "documents, or lower least_characters."
+            )
+        roles = Personas(read_personas(settings.personas), embedder()).near([passage.embedding_text for passage in passages])
+    return list(jobs_of(passages, roles, settings)), passages
+
+
+@contextmanager
+def opened(
+    kb: Path | None, passages: Path | None, embedder: str | None, mode: Mode = Mode.DENSE
+) -> Iterator[tuple[Callable[[], Iterator[Passage]], Callable[[], EmbedderLike], Callable[[Sequence[Passage] | None], Searcher]]]:
+    """What both verbs work on: a function for the passages, one for the embedder, and one for a searcher over them.
+
+    Raises:
+        ConfigurationError: neither or both sources, no knowledge base in the folder, or an embedder beside a knowledge base's own.
+    """
+    if (kb is None) == (passages is None):
+        raise ConfigurationError("Give the passages either as kb, the folder of a knowledge base, or as passages, a file of JSON Lines.")
+    if kb is not None:
+        yield from _of_knowledge_base(kb, embedder, mode)
+        return
+    file = Path(passages or "")
+    binding = ModelBinding(ModelChoice.of(Settings.load(), embedder, OFF), None)
+    try:
+        yield (
+            lambda: read_passages(file),
+            binding.embedder,
+            lambda held: ExactSearcher(binding.embedder(), [item.embedding_text for item in held or read_passages(file)]),
+        )
+    finally:
+        binding.close()
+
+
+def _of_knowledge_base(folder: Path, embedder: str | None, mode: Mode) -> Iterator[Any]:
+    settings = Settings.load(kb=folder)
+    if settings.database_url is None and not (folder.expanduser() / CATALOG_FILE).is_file():
+        raise ConfigurationError(f"There is no knowledge base in {folder}. Make one: qwen3-rag ingest PATH --kb {folder}")
+    with KnowledgeBase.open(settings=settings, embedder=embedder) as base:
+        passages = base.passages()
+        yield lambda: passages_of(passages), passages.embedder, lambda _: KnowledgeBaseSearcher(passages, mode)
+
+
+async def _generated(generation: Generation, client: ChatClient, jobs: Sequence[Job]) -> list[Pair]:
+    try:
+        return await generation.run(jobs)
+    finally:
+        await client.close()
+
+
+def _verdicts(
+    pairs: Sequence[Pair], passages: Sequence[Passage], settings: SynthesisSettings, filters: FilterSettings
+) -> list[tuple[Pair, Dropped | None]]:
+    with opened(settings.kb, settings.passages, settings.embedder) as (_, _, searcher):
+        return list(judged(pairs, searcher(None), filters))
+
+
+def _prompts(jobs: Sequence[Job], settings: SynthesisSettings) -> Iterator[Messages]:
+    for job in jobs:
+        text = job.passage.embedding_text
+        yield configuration_prompt(job.task, text, offered_roles(job, settings.seed))
+        assumed = Configuration(role=1, type=next(iter(KINDS[job.task].types)), difficulty=next(iter(Difficulty)))
+        yield generation_prompt(job.task, text, order_of(job, assumed, settings))
