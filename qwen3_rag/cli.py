@@ -19,6 +19,7 @@ from rich.markup import escape
 from qwen3_rag import rendering
 from qwen3_rag.errors import ConfigurationError, Qwen3RagError
 from qwen3_rag.settings import CATALOG_FILE, DEFAULT_EMBEDDER, Settings
+from qwen3_rag.training.cli import train_app
 from qwen3_rag.types import Fusion, Mode
 
 RERANK_DEADLINE = 10.0
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The catalog database: its version, and how to upgrade it.")
 app.add_typer(db, name="db")
+app.add_typer(train_app, name="train")
 
 out = Console()
 err = Console(stderr=True)

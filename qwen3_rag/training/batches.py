@@ -203,7 +203,8 @@ class RerankerBatch:
 def reranker_batch(examples: Sequence[Example], template: RerankTemplate) -> RerankerBatch:
     """Token ids of a micro-batch. Prompts of one query share their beginning, which is computed once."""
     candidates = [[example.pair.positive, *example.negatives] for example in examples]
-    prompts = [template.prompts(example.pair.query, texts, example.pair.instruction) for example, texts in zip(examples, candidates, strict=True)]
+    asked = zip(examples, candidates, strict=True)
+    prompts = [template.prompts(example.pair.query, texts, example.pair.instruction) for example, texts in asked]
     return RerankerBatch(
         items=[prompt.item for each in prompts for prompt in each],
         counts=[len(texts) for texts in candidates],

@@ -27,7 +27,11 @@ def test_a_run_draws_each_pair_once_an_epoch_but_for_the_last_few():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from("ab")), min_size=1, max_size=40), st.integers(1, 6), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from("ab")), min_size=1, max_size=40),
+    st.integers(1, 6),
+    st.booleans(),
+)
 def test_nothing_stands_twice_in_a_batch(rows: list[tuple[int, int, str]], size: int, by_source: bool):
     pairs = [Pair(f"q{query}", f"d{document}", source=source) for query, document, source in rows]
     try:

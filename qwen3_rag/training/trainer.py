@@ -1,0 +1,146 @@
+"""A `transformers.Trainer` whose batches are packed rows: optimiser, schedule, checkpoints and processes are its, the step is ours.
+
+A checkpoint counts once a marker in it says that it is complete, so that a run that is killed while it writes goes on from the one
+before. What is minimised is a subclass' matter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from qwen3_rag.models.packing import Item
+from qwen3_rag.training import processes
+from qwen3_rag.training.batches import Batches, Example
+from qwen3_rag.training.gradient_cache import Loss, cached_backward
+from qwen3_rag.training.network import Network
+from qwen3_rag.training.settings import Training
+
+WEIGHTS = "trained.safetensors"
+COMPLETE = "complete"
+_CHECKPOINTS = "checkpoint-"
+KEPT = 2
+
+
+class PackedTrainer(Trainer):
+    """Trains a `Network` on `Batches`.
+
+    Args:
+        network: what is trained.
+        settings: of the run.
+        data: its batches.
+        callbacks: told of steps, as transformers does.
+    """
+
+    def __init__(self, network: Network, settings: Training, data: Batches, callbacks: Sequence[TrainerCallback] = ()) -> None:
+        arguments = training_arguments(settings, len(data) // processes.count())
+        super().__init__(
+            model=network,
+            args=arguments,
+            train_dataset=data,
+            data_collator=_passed_through,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(PrinterCallback)
+        self.network, self._part_tokens = network, settings.part_tokens
+        self.figures: dict[str, float] = {}
+        """Figures to be logged with the next losses."""
+        if settings.gradient_checkpointing:
+            network.running.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def prepared(self, examples: Sequence[Example]) -> tuple[list[Item], Loss]:
+        """What is computed of a micro-batch, and the loss of its vectors; the mean over processes of losses is minimised."""
+        raise NotImplementedError
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Gradients of one micro-batch, averaged over processes; returns the loss of this one."""
+        self.network.train()
+        items, loss = self.prepared(inputs["examples"])
+        with self.network.step() as encode:
+            value = cached_backward(encode, items, loss, self._part_tokens)
+        # Whether transformers wrapped the network for several processes does not matter: its hooks are armed by a forward pass through
+        # the wrapper, and there is none.
+        processes.average_gradients(self.network.parameters())
+        return value
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add what was measured since."""
+        super().log({**logs, **self.figures}, start_time)
+        self.figures = {}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: weight.cpu().contiguous() for name, weight in self.network.trained().items()}, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.network.restore(load_file(Path(resume_from_checkpoint) / WEIGHTS))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        processes.wait()
+        if self.is_world_process_zero():
+            (Path(str(self.args.output_dir)) / f"{_CHECKPOINTS}{self.state.global_step}" / COMPLETE).touch()
+
+
+def training_arguments(settings: Training, steps: int) -> TrainingArguments:
+    """What transformers is told; `steps` are those of the whole run."""
+    arguments = TrainingArguments(
+        output_dir=str(settings.output),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(settings.warmup * steps),
+        lr_scheduler_type=settings.schedule.value,
+        max_grad_norm=settings.clip,
+        logging_steps=settings.log_every,
+        save_steps=settings.save_every,
+        save_total_limit=KEPT,
+        use_cpu=settings.device == "cpu",
+        ddp_backend="gloo" if settings.device == "cpu" and processes.launched() > 1 else None,
+        seed=settings.seed,
+        disable_tqdm=True,
+        report_to="tensorboard" if importlib.util.find_spec("tensorboard") else "none",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are used by several processes, not by one
+    return arguments
+
+
+def start_processes(settings: Training) -> None:
+    """Meet the other processes, where torchrun or accelerate started some, before any data are read."""
+    if processes.launched() > 1:
+        PartialState(cpu=settings.device == "cpu")  # type: ignore[no-untyped-call]
+
+
+def last_checkpoint(output: Path) -> Path | None:
+    """The newest complete checkpoint of a run; incomplete ones are deleted."""
+    complete: dict[int, Path] = {}
+    for folder in output.glob(f"{_CHECKPOINTS}*"):
+        if (folder / COMPLETE).is_file():
+            complete[int(folder.name.removeprefix(_CHECKPOINTS))] = folder
+        elif processes.rank() == 0:
+            shutil.rmtree(folder)
+    return complete[max(complete)] if complete else None
+
+
+def _passed_through(batches: list[list[Example]]) -> dict[str, list[Example]]:
+    return {"examples": batches[0]}
