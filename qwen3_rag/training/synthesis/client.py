@@ -11,7 +11,6 @@ from qwen3_rag.training.synthesis.journal import Completion
 from qwen3_rag.training.synthesis.settings import AnswerFormat, ServerSettings
 
 if TYPE_CHECKING:
-    from openai import OpenAIError
     from openai.types.chat import ChatCompletion
 
 NO_KEY = "none"
@@ -72,7 +71,7 @@ class ChatClient:
                 seed=seed,
                 extra_body={**self._format(schema), **self._server.extra},
             )
-        except OpenAIError as error:
+        except (OpenAIError, ValueError) as error:  # the package lets through what a body that is no JSON raises
             raise self._failed(error) from error
         return _completion(answer, self._server.url)
 
@@ -89,7 +88,7 @@ class ChatClient:
             case AnswerFormat.JSON_SCHEMA:
                 return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}}
 
-    def _failed(self, error: OpenAIError) -> RemoteError:
+    def _failed(self, error: Exception) -> RemoteError:
         from openai import APIConnectionError, APIStatusError
 
         place = f"The language model's server at {self._server.url}"
