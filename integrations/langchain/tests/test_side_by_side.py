@@ -1,4 +1,4 @@
-"""What the stock components do and what these do, both run: each test is a row of docs/integrations-langchain.md."""
+"""What the stock components do and what these do, both run: each test is a row of docs/integrations.md."""
 
 from __future__ import annotations
 
@@ -295,6 +295,7 @@ def test_more_ids_than_texts_or_fewer_are_refused(stock: Make, ours: Make):
 
 
 def test_every_row_of_the_documentation_names_its_test():
-    table = (Path(__file__).parents[3] / "docs" / "integrations-langchain.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "integrations.md").read_text(encoding="utf-8")
+    table = text.partition("## LangChain")[2].partition("## LlamaIndex")[0]
     tests = {name for name in globals() if name.startswith("test_") and "documentation" not in name}
     assert set(re.findall(r"`(test_\w+)`", table)) == tests
