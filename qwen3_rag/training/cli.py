@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from qwen3_rag.training.mining import MiningSettings
 from qwen3_rag.training.settings import EmbedderTraining, Exporting, Merging, RerankerTraining, read_settings
+from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
 
 train_app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +31,59 @@ BatchSize = Annotated[int | None, typer.Option(help="Pairs of one step.")]
 LearningRate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
 LoraRank = Annotated[int | None, typer.Option(help="Rank of low-rank adapters; 0 trains all weights.")]
 Seed = Annotated[int | None, typer.Option(help="Of everything that is drawn.")]
+
+
+@train_app.command(
+    epilog="Example: qwen3-rag train synthesize --kb kb --url http://localhost:8000/v1 --model qwen3 --output synthetic.jsonl"
+)
+def synthesize(
+    settings: SettingsFile = None,
+    stage: Stage = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="Knowledge base whose chunks are asked about.")] = None,
+    passages: Annotated[Path | None, typer.Option(help="Or JSON Lines with a text each.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File of the pairs. The same command again goes on where it stopped.")] = None,
+    url: Annotated[str | None, typer.Option(help="OpenAI-compatible server, up to /v1.")] = None,
+    model: Annotated[str | None, typer.Option(help="The language model's name there.")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="OPENAI_API_KEY", help="Its key.")] = None,
+    per_passage: Annotated[int | None, typer.Option(help="Pairs made of each passage.")] = None,
+    most_passages: Annotated[int | None, typer.Option(help="So many passages are drawn.", show_default="all")] = None,
+    least_similarity: Annotated[float | None, typer.Option(help="Least cosine of query and passage.", show_default="0.7")] = None,
+    seed: Seed = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts and the number of calls, ask nobody.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Have a language model ask what each passage answers: pairs to train with."""
+    own = {"kb": kb, "passages": passages, "output": output, "per_passage": per_passage, "most_passages": most_passages, "seed": seed}
+    chosen = read_settings(SynthesisSettings, "synthesize", settings, stage, own)
+    server = read_settings(ServerSettings, "server", settings, None, {"url": url, "model": model})
+    filters = read_settings(FilterSettings, "filter", settings, None, {"least_similarity": least_similarity})
+    from qwen3_rag.training.synthesis.console import show_dry_run, show_synthesis
+
+    if dry_run:
+        show_dry_run(out, chosen)
+    else:
+        show_synthesis(out, chosen, server, filters, api_key=api_key, as_json=as_json)
+
+
+@train_app.command(epilog="Example: qwen3-rag train mine --pairs synthetic.jsonl --kb kb --output mined.jsonl")
+def mine(
+    settings: SettingsFile = None,
+    stage: Stage = None,
+    pairs: Pairs = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="Knowledge base that is searched.")] = None,
+    passages: Annotated[Path | None, typer.Option(help="Or JSON Lines with a text each.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File of the pairs with their negatives.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Searches the texts of --passages; a knowledge base has its own.")] = None,
+    reranker: Annotated[str | None, typer.Option(help="Judges instead of the cosine.", show_default="none")] = None,
+    negatives: Annotated[int | None, typer.Option(help="Most of them for a pair.")] = None,
+    seed: Seed = None,
+) -> None:
+    """Add hard negatives to pairs: what is found for a query and is no answer to it."""
+    chosen = read_settings(MiningSettings, "mine", settings, stage, _options(locals()))
+    from qwen3_rag.training.sources import mine_files
+
+    count, found = mine_files(chosen)
+    out.print(f"{count} pairs with {found} hard negatives in {chosen.output}", highlight=False, markup=False)
 
 
 @train_app.command(epilog="Example: qwen3-rag train embedder --settings train.toml --stage weak")

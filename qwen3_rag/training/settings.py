@@ -202,33 +202,28 @@ def read_settings(kind: type[T], table: str, path: Path | None, stage: str | Non
     file = path or Path(TRAIN_TOML)
     values: dict[str, Any] = {}
     if path is not None or stage is not None or file.is_file():
-        values = _table(file, table, stage)
+        values = _table(file, table, stage, kind)
     values |= {name: value for name, value in options.items() if value is not None}
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
         faults = "; ".join(_fault(".".join(map(str, item["loc"])), item["type"], item["msg"], known) for item in error.errors())
-        raise ConfigurationError(
-            f"Settings of [{table}] are not valid: {faults}. Correct them in {file.absolute()}."
-        ) from None
+        raise ConfigurationError(f"Settings of [{table}] are not valid: {faults}. Correct them in {file.absolute()}.") from None
 
 
-def _table(file: Path, table: str, stage: str | None) -> dict[str, Any]:
+def _table(file: Path, table: str, stage: str | None, kind: Any) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(
-            f"{file} cannot be read: {error}. Give the TOML file with the settings: --settings FILE"
-        ) from None
+        raise ConfigurationError(f"{file} cannot be read: {error}. Give the TOML file with the settings: --settings FILE") from None
     found = content.get(table, {})
     if not isinstance(found, dict):
         raise ConfigurationError(f"{table!r} in {file} is no table. Write its settings under a line [{table}].")
-    stages = {name: value for name, value in found.items() if isinstance(value, dict)}
+    own = {item.name for item in fields(kind)}  # a setting may itself be a table
+    stages = {name: value for name, value in found.items() if isinstance(value, dict) and name not in own}
     if stage is not None and stage not in stages:
-        raise ConfigurationError(
-            f"No stage {stage!r} in {file}: no table [{table}.{stage}]. Known: {', '.join(stages) or 'none'}."
-        )
+        raise ConfigurationError(f"No stage {stage!r} in {file}: no table [{table}.{stage}]. Known: {', '.join(stages) or 'none'}.")
     common = {name: value for name, value in found.items() if name not in stages}
     return common | (stages[stage] if stage is not None else {})
 

@@ -8,19 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.knowledge_base import KnowledgeBase
-from qwen3_rag.models.base import EmbedderLike
-from qwen3_rag.models.binding import OFF, ModelBinding, ModelChoice
-from qwen3_rag.settings import CATALOG_FILE, Settings
 from qwen3_rag.training.pairs import Pair, write_pairs
-from qwen3_rag.training.passages import chosen, passages_of, read_passages
-from qwen3_rag.training.searching import ExactSearcher, KnowledgeBaseSearcher, Searcher
+from qwen3_rag.training.passages import chosen
+from qwen3_rag.training.sources import opened
 from qwen3_rag.training.synthesis.answers import Configuration
 from qwen3_rag.training.synthesis.client import ChatClient
 from qwen3_rag.training.synthesis.filtering import Dropped, judged
@@ -30,7 +25,7 @@ from qwen3_rag.training.synthesis.prompts import Messages, configuration_prompt,
 from qwen3_rag.training.synthesis.run import CALLS_PER_PAIR, Generation, Job, Tally, jobs_of, offered_roles, order_of
 from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
 from qwen3_rag.training.synthesis.tasks import KINDS, Difficulty
-from qwen3_rag.types import Mode, Passage
+from qwen3_rag.types import Passage
 
 SHOWN_PASSAGES = 2
 """Passages whose prompts a dry run shows."""
@@ -99,7 +94,7 @@ def synthesize(
     with Journal(settings.journal_file) as journal:
         generation = Generation(settings, server, client, journal, progress)
         pairs = asyncio.run(_generated(generation, client, jobs))
-    verdicts = _verdicts(pairs, passages, settings, filters or FilterSettings())
+    verdicts = _verdicts(pairs, settings, filters or FilterSettings())
     kept = write_pairs(settings.output, (pair for pair, reason in verdicts if reason is None))
     write_pairs(settings.dropped_file, (replace(pair, extra={**pair.extra, "dropped": str(reason)}) for pair, reason in verdicts if reason))
     now, before = generation.tally.paid.cost(server), generation.tally.remembered.cost(server)
@@ -120,50 +115,15 @@ def prepare(settings: SynthesisSettings) -> tuple[list[Job], list[Passage]]:
     Raises:
         ConfigurationError: no passages.
     """
-    with opened(settings.kb, settings.passages, settings.embedder) as (found, embedder, _):
-        passages = chosen(found(), settings.least_characters, settings.most_passages, settings.seed)
+    with opened(settings.kb, settings.passages, settings.embedder) as source:
+        passages = chosen(source.passages(), settings.least_characters, settings.most_passages, settings.seed)
         if not passages:
             raise ConfigurationError(
                 f"There is no passage of at least {settings.least_characters} characters in {settings.kb or settings.passages}. Ingest "
                 "documents, or lower least_characters."
             )
-        roles = Personas(read_personas(settings.personas), embedder()).near([passage.embedding_text for passage in passages])
+        roles = Personas(read_personas(settings.personas), source.embedder()).near([passage.embedding_text for passage in passages])
     return list(jobs_of(passages, roles, settings)), passages
-
-
-@contextmanager
-def opened(
-    kb: Path | None, passages: Path | None, embedder: str | None, mode: Mode = Mode.DENSE
-) -> Iterator[tuple[Callable[[], Iterator[Passage]], Callable[[], EmbedderLike], Callable[[Sequence[Passage] | None], Searcher]]]:
-    """What both verbs work on: a function for the passages, one for the embedder, and one for a searcher over them.
-
-    Raises:
-        ConfigurationError: neither or both sources, no knowledge base in the folder, or an embedder beside a knowledge base's own.
-    """
-    if (kb is None) == (passages is None):
-        raise ConfigurationError("Give the passages either as kb, the folder of a knowledge base, or as passages, a file of JSON Lines.")
-    if kb is not None:
-        yield from _of_knowledge_base(kb, embedder, mode)
-        return
-    file = Path(passages or "")
-    binding = ModelBinding(ModelChoice.of(Settings.load(), embedder, OFF), None)
-    try:
-        yield (
-            lambda: read_passages(file),
-            binding.embedder,
-            lambda held: ExactSearcher(binding.embedder(), [item.embedding_text for item in held or read_passages(file)]),
-        )
-    finally:
-        binding.close()
-
-
-def _of_knowledge_base(folder: Path, embedder: str | None, mode: Mode) -> Iterator[Any]:
-    settings = Settings.load(kb=folder)
-    if settings.database_url is None and not (folder.expanduser() / CATALOG_FILE).is_file():
-        raise ConfigurationError(f"There is no knowledge base in {folder}. Make one: qwen3-rag ingest PATH --kb {folder}")
-    with KnowledgeBase.open(settings=settings, embedder=embedder) as base:
-        passages = base.passages()
-        yield lambda: passages_of(passages), passages.embedder, lambda _: KnowledgeBaseSearcher(passages, mode)
 
 
 async def _generated(generation: Generation, client: ChatClient, jobs: Sequence[Job]) -> list[Pair]:
@@ -173,11 +133,9 @@ async def _generated(generation: Generation, client: ChatClient, jobs: Sequence[
         await client.close()
 
 
-def _verdicts(
-    pairs: Sequence[Pair], passages: Sequence[Passage], settings: SynthesisSettings, filters: FilterSettings
-) -> list[tuple[Pair, Dropped | None]]:
-    with opened(settings.kb, settings.passages, settings.embedder) as (_, _, searcher):
-        return list(judged(pairs, searcher(None), filters))
+def _verdicts(pairs: Sequence[Pair], settings: SynthesisSettings, filters: FilterSettings) -> list[tuple[Pair, Dropped | None]]:
+    with opened(settings.kb, settings.passages, settings.embedder) as source:
+        return list(judged(pairs, source.searcher(), filters))
 
 
 def _prompts(jobs: Sequence[Job], settings: SynthesisSettings) -> Iterator[Messages]:
