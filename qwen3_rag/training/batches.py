@@ -27,7 +27,7 @@ class Draw(NamedTuple):
     """A pair, by its place in the list, as the epoch it is drawn in sees it."""
 
     epoch: int
-    index: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ def _filled(draws: Iterable[Draw], size: int, marks: Sequence[frozenset[str]]) -
     taken: set[str] = set()
 
     def take(draw: Draw) -> bool:
-        fits = len(batch) < size and taken.isdisjoint(marks[draw.index])
+        fits = len(batch) < size and taken.isdisjoint(marks[draw.place])
         if fits:
-            taken.update(marks[draw.index])
+            taken.update(marks[draw.place])
             batch.append(draw)
         return fits
 
@@ -137,7 +137,7 @@ class Batches(Dataset[list[Example]]):
         return [self._example(draw) for draw in self._parts[index]]
 
     def _example(self, draw: Draw) -> Example:
-        pair = self._pairs[draw.index]
+        pair = self._pairs[draw.place]
         places = drawn_negatives(pair, self._negatives, f"{self._seed}:{draw.epoch}")
         scores = teacher_scores(pair)
         return Example(

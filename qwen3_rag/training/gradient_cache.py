@@ -41,7 +41,7 @@ def cached_backward(encode: Encode, items: Sequence[Item], loss: Loss, most_toke
     value = loss(whole)
     value.backward()  # type: ignore[no-untyped-call]
     if whole.grad is not None:
-        gradient = whole.grad[order].split([len(part) for part in parts])
+        gradient = torch.split(whole.grad[order], [len(part) for part in parts])
         for part, rows, state in zip(parts, gradient, states, strict=True):
             with state.again():
                 encode([items[index] for index in part]).backward(rows)  # type: ignore[no-untyped-call]

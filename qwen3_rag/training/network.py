@@ -97,7 +97,7 @@ class Network(nn.Module):
         torch.manual_seed(seed)
         settings = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=list(LORA_MODULES))
         self.requires_grad_(False)
-        inject_adapter_in_model(settings, self.body)  # type: ignore[no-untyped-call]
+        inject_adapter_in_model(settings, self.body)
 
     def compute_in(self, dtype: torch.dtype) -> None:
         """Compute in `dtype` from now on. Frozen weights are cast for good; of trained ones a copy is."""
@@ -130,9 +130,8 @@ class Network(nn.Module):
     def refresh(self) -> None:
         """Bring the copy to the weights as they are now; without a copy, nothing."""
         if self._copy:
-            device = self.body.device
-            if self.running.device != device:
-                self.running.to(device)
+            running: torch.nn.Module = self.running
+            running.to(self.body.device)
             with torch.no_grad():
                 for kept, computed in zip(self.body.parameters(), self.running.parameters(), strict=True):
                     computed.copy_(kept)
@@ -149,9 +148,7 @@ class Network(nn.Module):
         """
         own = self.trained()
         if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-            raise ModelFormatError(
-                "The run's checkpoint is of a model with other settings. Name a new output folder."
-            )
+            raise ModelFormatError("The run's checkpoint is of a model with other settings. Name a new output folder.")
         for name, weight in weights.items():
             own[name].copy_(weight)
 

@@ -54,7 +54,7 @@ class RerankerTrainer(PackedTrainer):
     def _distillation(self, logits: torch.Tensor, batch: RerankerBatch) -> torch.Tensor:
         terms = [
             score_distillation_loss(mine[None], torch.tensor([scores], device=mine.device), self._settings.distillation_temperature)
-            for mine, scores in zip(logits.split(batch.counts), batch.scores, strict=True)
+            for mine, scores in zip(torch.split(logits, batch.counts), batch.scores, strict=True)
             if scores is not None
         ]
         everywhere = processes.total(len(terms), logits.device)

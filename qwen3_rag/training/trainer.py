@@ -57,7 +57,8 @@ class PackedTrainer(Trainer):
         self.figures: dict[str, float] = {}
         """Figures to be logged with the next losses."""
         if settings.gradient_checkpointing:
-            network.running.gradient_checkpointing_enable({"use_reentrant": False})
+            body: Any = network.running
+            getattr(body, "activation_checkpointing_enable", body.gradient_checkpointing_enable)()
 
     def prepared(self, examples: Sequence[Example]) -> tuple[list[Item], Loss]:
         """What is computed of a micro-batch, and the loss of its vectors; the mean over processes of losses is minimised."""
@@ -80,7 +81,8 @@ class PackedTrainer(Trainer):
         self.figures = {}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(data)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if not self.args.should_save:
@@ -128,7 +130,7 @@ def training_arguments(settings: Training, steps: int) -> TrainingArguments:
 def start_processes(settings: Training) -> None:
     """Meet the other processes, where torchrun or accelerate started some, before any data are read."""
     if processes.launched() > 1:
-        PartialState(cpu=settings.device == "cpu")  # type: ignore[no-untyped-call]
+        PartialState(cpu=settings.device == "cpu")
 
 
 def last_checkpoint(output: Path) -> Path | None:

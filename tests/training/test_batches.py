@@ -40,7 +40,7 @@ def test_nothing_stands_twice_in_a_batch(rows: list[tuple[int, int, str]], size:
         return
     assert all(len(batch) == size for batch in batches)
     for batch in batches:
-        assert len({pairs[draw.index].query for draw in batch}) == len({pairs[draw.index].document for draw in batch}) == size
+        assert len({pairs[draw.place].query for draw in batch}) == len({pairs[draw.place].document for draw in batch}) == size
     drawn = [draw for batch in batches for draw in batch]
     assert len(set(drawn)) == len(drawn)
 
@@ -49,8 +49,8 @@ def test_by_source():
     pairs = [Pair(f"q{i}", f"d{i}", source="a" if i % 3 else "b", task=Task.SIMILARITY if i % 2 else Task.RETRIEVAL) for i in range(60)]
     batches = plan(pairs, 5, 1, by_source=True)
     assert len(batches) == 12
-    assert all(len({(pairs[draw.index].source, pairs[draw.index].task) for draw in batch}) == 1 for batch in batches)
-    first = [(pairs[batch[0].index].source, pairs[batch[0].index].task) for batch in batches]
+    assert all(len({(pairs[draw.place].source, pairs[draw.place].task) for draw in batch}) == 1 for batch in batches)
+    first = [(pairs[batch[0].place].source, pairs[batch[0].place].task) for batch in batches]
     assert first != sorted(first)
 
 

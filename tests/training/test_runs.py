@@ -1,0 +1,137 @@
+"""Whole runs: several processes equal one, a killed run equals an unbroken one, and what a run writes can be used."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.models.embedder import Embedder
+from qwen3_rag.models.reranker import Reranker
+from qwen3_rag.training.run import train_embedder, train_reranker
+from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
+from tests.models.tiny_qwen3 import make_checkpoint
+from tests.training.runs import finish, losses, make_settings, start, told, weights
+
+QUIET = Console(quiet=True)
+
+
+def embedder_settings(folder: Path, model: Path, output: str, **changed: object) -> EmbedderTraining:
+    return TypeAdapter(EmbedderTraining).validate_python(make_settings(folder, model, output, **changed))
+
+
+def reranker_settings(folder: Path, model: Path, output: str, **changed: object) -> RerankerTraining:
+    return TypeAdapter(RerankerTraining).validate_python(make_settings(folder, model, output, **changed))
+
+
+def test_an_embedder_is_trained_and_can_be_loaded(tmp_path: Path, tiny: Path):
+    settings = embedder_settings(tmp_path, tiny, "run", evaluate_every=1000)
+    place = train_embedder(settings, QUIET)
+    assert place == tmp_path / "run" / "model"
+    lost = losses(tmp_path / "run")
+    assert list(lost) == list(range(1, 16))
+    assert np.mean([lost[step] for step in range(11, 16)]) < np.mean([lost[step] for step in range(1, 6)])
+    vectors = Embedder.load(str(place)).embed_documents(["keys are rotated"])
+    assert np.isfinite(vectors).all()
+    assert not np.allclose(vectors, Embedder.load(str(tiny)).embed_documents(["keys are rotated"]), atol=1e-3)
+    record = json.loads((place / "training.json").read_text())
+    assert (record["kind"], record["base"], record["steps"], record["data"]["leaked"]) == ("embedder", str(tiny), 15, 0)
+    assert record["dev"]["before"].keys() == record["dev"]["after"].keys() == {"ndcg@10", "recall@10", "questions"}
+    before = (place / "model.safetensors").stat().st_mtime_ns
+    assert train_embedder(settings, QUIET) == place
+    assert (place / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(ConfigurationError, match="other settings"):
+        train_embedder(embedder_settings(tmp_path, tiny, "run", learning_rate=1e-4), QUIET)
+
+
+def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
+    place = train_reranker(reranker_settings(tmp_path, tiny, "run", epochs=6, evaluate_every=1000, candidates=5), QUIET)
+    lost = losses(tmp_path / "run")
+    assert lost[max(lost)] < 0.7 * lost[1]
+    scores = Reranker.load(str(place)).score("keys", ["keys", "days"])
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+@pytest.mark.parametrize("kind", ["embedder", "reranker"])
+def test_a_head_of_its_own_and_low_rank_adapters(tmp_path: Path, kind: str):
+    base = make_checkpoint(tmp_path / "untied", tied=False, context=1024, dtype=torch.bfloat16)
+    changed = {"evaluate_every": 1000, "max_steps": 6, "dtype": "float32"}
+    from safetensors.torch import load_file
+
+    stored = load_file(base / "model.safetensors")
+    for rank in (0, 4):
+        if kind == "embedder":
+            train_embedder(embedder_settings(tmp_path, base, f"run{rank}", lora_rank=rank, **changed), QUIET)
+        else:
+            train_reranker(reranker_settings(tmp_path, base, f"run{rank}", lora_rank=rank, **changed), QUIET)
+        trained = weights(tmp_path / f"run{rank}")
+        assert trained.keys() == stored.keys()
+        assert {tensor.dtype for tensor in trained.values()} == {torch.bfloat16}
+        moved = {name for name in stored if not torch.equal(stored[name], trained[name])}
+        assert "model.layers.0.self_attn.q_proj.weight" in moved
+        assert ("model.embed_tokens.weight" in moved) == (rank == 0)
+        rows = (stored["lm_head.weight"] != trained["lm_head.weight"]).any(1).sum().item()
+        assert rows == (2 if kind == "reranker" and rank == 0 else 0)
+
+
+def test_gradient_checkpointing_and_parts_change_nothing(tmp_path: Path, tiny: Path):
+    changed = {"max_steps": 4, "evaluate_every": 1000}
+    train_embedder(embedder_settings(tmp_path, tiny, "plain", **changed), QUIET)
+    train_embedder(embedder_settings(tmp_path, tiny, "parts", part_tokens=100, gradient_checkpointing=True, **changed), QUIET)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "plain"), abs=1e-5)
+
+
+def test_bfloat16_follows_float32(tmp_path: Path, tiny: Path):
+    changed = {"max_steps": 6, "evaluate_every": 3, "learning_rate": 1e-4}
+    for dtype in ("float32", "bfloat16"):
+        train_embedder(embedder_settings(tmp_path, tiny, dtype, dtype=dtype, **changed), QUIET)
+    half, whole = losses(tmp_path / "bfloat16"), losses(tmp_path / "float32")
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("embedder", {}),
+        ("embedder", {"distillation_weight": 0.5, "teacher": "nano", "part_tokens": 60, "lora_rank": 4, "learning_rate": 1e-3}),
+        ("reranker", {"candidates": 5}),
+    ],
+    ids=["embedder", "distilled adapters in parts", "reranker"],
+)
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path: Path, tiny: Path, kind: str, changed: dict[str, object]):
+    finish(tmp_path, kind, make_settings(tmp_path, tiny, "one", max_steps=6, **changed))
+    finish(tmp_path, kind, make_settings(tmp_path, tiny, "two", max_steps=6, **changed), processes=2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    expected = weights(tmp_path / "one")
+    for name, weight in weights(tmp_path / "two").items():
+        torch.testing.assert_close(weight, expected[name], atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["embedder", "reranker"])
+def test_a_killed_run_ends_as_an_unbroken_one(tmp_path: Path, tiny: Path, kind: str):
+    changed = {"lora_rank": 4, "lora_dropout": 0.1, "epochs": 4, "candidates": 5} if kind == "reranker" else {"epochs": 4}
+    finish(tmp_path, kind, make_settings(tmp_path, tiny, "unbroken", **changed))
+    broken = make_settings(tmp_path, tiny, "broken", **changed)
+    for wanted in ("log.jsonl", "checkpoint-6", "checkpoint-15/optimizer.pt"):
+        child = start(tmp_path, kind, broken)
+        while child.poll() is None and not (tmp_path / "broken" / wanted).exists():
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, told(broken).read_text()
+    said = finish(tmp_path, kind, broken)
+    assert "goes on from checkpoint-" in said
+    assert losses(tmp_path / "broken") == pytest.approx(losses(tmp_path / "unbroken"), abs=1e-6)
+    expected = weights(tmp_path / "unbroken")
+    for name, weight in weights(tmp_path / "broken").items():
+        torch.testing.assert_close(weight, expected[name], atol=1e-6, rtol=1e-6)
