@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from qwen3_rag.training.pairs import Pair, write_pairs
 
 CHILD = Path(__file__).with_name("train_child.py")
-WORDS = "keys rotated ninety days night shift passages answer query system user judge document requirements web search".split()
+TEXT = "keys rotated ninety days night shift passages answer query system user judge document requirements web search"
+WORDS = TEXT.split()
 
 
 def make_pairs(count: int = 40) -> list[Pair]:

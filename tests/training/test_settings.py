@@ -64,8 +64,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, file: Path):
         read_settings(EmbedderTraining, "embedder", tmp_path / "none.toml", None, {})
     with pytest.raises(ConfigurationError, match=r"no table \[embedder\.strong\]\. Known: weak"):
         read_settings(EmbedderTraining, "embedder", file, "strong", {})
+    file.write_text("[reranker]\n")
     with pytest.raises(ConfigurationError, match="model is missing"):
-        file.write_text("[reranker]\n")
         read_settings(EmbedderTraining, "embedder", file, None, {"pairs": ["x"], "output": "y"})
     file.write_text("embedder = 5\n")
     with pytest.raises(ConfigurationError, match="no table"):
