@@ -244,6 +244,11 @@ class Passages:
         """The embedder's name, loaded or not."""
         return self._embedder_name()
 
+    @property
+    def instruction(self) -> str | None:
+        """The task of queries that bring none of their own; None is the models' usual one."""
+        return self._retriever.instruction
+
     def embedder(self) -> EmbedderLike:
         """The embedder, loaded on first use."""
         return self._embedder()
@@ -270,8 +275,10 @@ class Passages:
         return embedder
 
     def _write(self, part: _Part, vectors: Vectors) -> None:
-        if len(vectors[0]) != self._embedder().dim:
-            raise DimensionError(f"Vectors of {len(vectors[0])} dimensions do not fit a collection of {self._embedder().dim}.")
+        dim = self._embedder().dim
+        wrong = next((len(vector) for vector in vectors if len(vector) != dim), None)
+        if wrong is not None:
+            raise DimensionError(f"Vectors of {wrong} dimensions do not fit a collection of {dim}.")
         languages = [primary(passage.language) or detect(passage.text) for passage in part.passages]
         sparse = self._bm25.documents(part.texts, languages)
         points = [passage_point(*fields) for fields in zip(part.passages, languages, vectors, sparse, strict=True)]

@@ -195,6 +195,20 @@ def test_dense_weight_zero_is_lexical(passages: Passages):
     )
 
 
+def test_vectors_of_any_other_width_are_refused(passages: Passages):
+    with pytest.raises(DimensionError, match="3 dimensions do not fit a collection of 64"):
+        passages.put([Passage("a", "x"), Passage("b", "y")], [[0.1] * 64, [0.1] * 3])
+    assert passages.count() == 0
+
+
+def test_an_empty_query_with_its_vector(passages: Passages):
+    filled(passages)
+    vector = HashEmbedder().embed_queries(["lunch at noon"])[0].tolist()
+    assert passages.search("", vector=vector, mode="dense", rerank=False, top_k=1)[0].id == "b"
+    with pytest.raises(ConfigurationError, match="empty"):
+        passages.search("", vector=vector)
+
+
 def test_an_open_knowledge_base_takes_no_models(tmp_path: Path):
     with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb, pytest.raises(ConfigurationError):
         Passages.open(kb, embedder="nano")

@@ -26,6 +26,9 @@ from qwen3_rag.store.points import DENSE, embedding_text, to_hit
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
 
+_NO_OPTIONS = frozenset({"filters", "instruction", "vector", "explain"})
+"""Keywords of a search that `resolve` does not take."""
+
 
 @dataclass(slots=True)
 class _Search:
@@ -70,6 +73,11 @@ class Retriever:
         self._hidden = hidden
         self._bm25 = Bm25Encoder()
 
+    @property
+    def instruction(self) -> str | None:
+        """The task of queries that bring none of their own; None is the models' usual one."""
+        return self._instruction
+
     def search(
         self,
         query: str | None,
@@ -94,7 +102,7 @@ class Retriever:
         `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
         score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `dense_weight` is the dense ranker's share in
         fusion, 0 to 1. `vector` is the query's embedding where it is known already; dense mode without reranking then needs no words, and
-        `query` may be None. `rerank_threshold` is the least P(yes) of a
+        `query` may be None or empty. `rerank_threshold` is the least P(yes) of a
         hit that was reranked; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
 
         Raises:
@@ -113,15 +121,17 @@ class Retriever:
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
         )
-        if query is not None or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
+        if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
             _check_query(query)
-        search = _Search(query or "", options, instruction or self._instruction, self._conditions(filters), Recorder(), vector)
+        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), Recorder(), vector)
         hits = self._run(search)
         return Hits(hits, _trace(search) if explain else None)
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
-        """`search` without blocking the event loop. Queries of many tasks are embedded in shared batches; none waits for a thread."""
-        if keywords.get("vector") is None and Mode(keywords.get("mode") or self._settings.mode) is not Mode.LEXICAL:
+        """`search` without blocking the event loop. Queries of many tasks are embedded in shared batches; that waits for no thread."""
+        options = resolve(self._settings, **{name: value for name, value in keywords.items() if name not in _NO_OPTIONS})
+        keywords["filters"] = build_filter(keywords.get("filters"))
+        if keywords.get("vector") is None and options.mode is not Mode.LEXICAL:
             _check_query(query)
             keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
         return await asyncio.to_thread(self.search, query, **keywords)
@@ -149,11 +159,12 @@ class Retriever:
         if not 0 <= lambda_mult <= 1:
             raise ConfigurationError(f"lambda_mult={lambda_mult} is not between 0 (diverse) and 1 (relevant).")
         options = resolve(self._settings, top_k=top_k, candidates=candidates, mode=Mode.DENSE, rerank=False)
+        conditions = build_filter(filters)
         if vector is None:
             _check_query(query)
             vector = self._embed(cast("str", query), instruction or self._instruction)
         queries = Queries(list(vector), None)
-        recalled = recall(self._client, self._collection, queries, self._conditions(filters), options.depth)
+        recalled = recall(self._client, self._collection, queries, self._visible(conditions), options.depth)
         records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
 
@@ -164,8 +175,13 @@ class Retriever:
             keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
         return await asyncio.to_thread(self.search_diverse, query, **keywords)
 
-    def _conditions(self, filters: Filters) -> models.Filter | None:
-        return _visible(build_filter(filters), self._hidden())
+    def _visible(self, conditions: models.Filter | None) -> models.Filter | None:
+        """What may be found now. Asked right before recall: loading a model or embedding takes long enough for documents to change."""
+        hidden = self._hidden()
+        if not hidden:
+            return conditions
+        seen = models.Filter(must_not=[models.HasIdCondition(has_id=list(hidden))])
+        return seen if conditions is None else models.Filter(must=[conditions, seen])
 
     def _run(self, search: _Search) -> list[Hit]:
         reranker = self._load_reranker(search)
@@ -220,7 +236,7 @@ class Retriever:
         """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
         options = search.options
         with search.recorder.step("recall", 0) as step:
-            recalled = recall(self._client, self._collection, queries, search.conditions, options.depth)
+            recalled = recall(self._client, self._collection, queries, self._visible(search.conditions), options.depth)
             step.returned = len(recalled.ids)
             step.note = f"dense {len(recalled.dense)}, lexical {len(recalled.lexical)}"
         if options.mode is not Mode.HYBRID:
@@ -344,13 +360,6 @@ def _trace(search: _Search) -> Trace:
         steps=tuple(search.recorder.steps),
         deadline_reached=search.deadline_reached,
     )
-
-
-def _visible(conditions: models.Filter | None, hidden: Collection[str]) -> models.Filter | None:
-    if not hidden:
-        return conditions
-    seen = models.Filter(must_not=[models.HasIdCondition(has_id=list(hidden))])
-    return seen if conditions is None else models.Filter(must=[conditions, seen])
 
 
 def _check_query(query: object) -> None:

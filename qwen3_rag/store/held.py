@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -20,18 +21,25 @@ class HeldLanguages:
         self._collection = collection
         self._clock = clock
         self._known: tuple[float, tuple[str, ...]] = (float("-inf"), ())
+        self._writes = 0
+        self._lock = threading.Lock()
 
     def __call__(self) -> tuple[str, ...]:
         """The languages; none while there is no collection."""
         asked, languages = self._known
         if self._clock() - asked > SECONDS:
+            writes = self._writes
             languages = self._ask()
-            self._known = (self._clock(), languages)
+            with self._lock:
+                if writes == self._writes:  # otherwise the answer may be older than what was written meanwhile
+                    self._known = (self._clock(), languages)
         return languages
 
     def forget(self) -> None:
         """Ask anew the next time: something was written."""
-        self._known = (float("-inf"), ())
+        with self._lock:
+            self._writes += 1
+            self._known = (float("-inf"), ())
 
     def _ask(self) -> tuple[str, ...]:
         if not self._client.collection_exists(self._collection):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -276,6 +277,8 @@ def test_equal_passages_keep_one_order_and_are_all_returned() -> None:
 def test_bad_arguments_are_named(client: QdrantClient, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         retriever(client).search("keys", **arguments)
+    with pytest.raises(ConfigurationError, match=says):
+        asyncio.run(retriever(client).asearch("keys", **arguments))
 
 
 @pytest.mark.parametrize("query", ["", "  \n\t"])
@@ -287,6 +290,24 @@ def test_an_empty_query_is_refused(client: QdrantClient, query: str) -> None:
 def test_a_bad_filter_is_refused_before_any_model_loads(client: QdrantClient) -> None:
     with pytest.raises(FilterError, match=r"\$near"):
         retriever(client, embedder=never).search("keys", filters={"a": {"$near": 1}})
+    with pytest.raises(FilterError, match=r"\$near"):
+        asyncio.run(retriever(client, embedder=never).asearch("keys", filters={"a": {"$near": 1}}))
+    with pytest.raises(FilterError, match=r"\$near"):
+        retriever(client, embedder=never).search_diverse("keys", filters={"a": {"$near": 1}})
+
+
+@pytest.mark.parametrize("search", [Retriever.search, Retriever.search_diverse])
+def test_what_is_hidden_while_the_query_is_embedded_is_not_found(client: QdrantClient, search: Callable[..., Hits]) -> None:
+    hidden: set[str] = set()
+
+    class Slow(HashEmbedder):
+        def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
+            hidden.add(first)
+            return super().embed_queries(texts, instruction, dim)
+
+    first = search(retriever(client), "signing keys", top_k=1)[0].point_id
+    searcher = Retriever(client, "documents", Slow(), None, RetrievalSettings(), lambda: ["en"], hidden=lambda: hidden)
+    assert first not in {hit.point_id for hit in search(searcher, "signing keys")}
 
 
 def test_an_empty_collection_gives_no_hits() -> None:
