@@ -1,18 +1,9 @@
-"""Adapts nano to the example handbook: questions, hard negatives, two stages of training, merging, and the gate before the export.
-
-    python examples/adapt_to_your_docs/adapt.py                                        # with the questions that are here
-    python examples/adapt_to_your_docs/adapt.py http://localhost:8000/v1 Qwen/Qwen3-8B    # with those that a language model writes
-
-Everything is made in .adapt/. A run that was stopped goes on where it was; delete the folder to begin anew.
-"""
-
-from __future__ import annotations
+"""Adapts nano to the example handbook. Arguments, if any: an OpenAI-compatible server and a model that is to write the questions."""
 
 import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from qwen3_rag import KnowledgeBase, Qwen3RagError
@@ -24,40 +15,34 @@ HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / ".adapt"
 
 
-def questions(kb: KnowledgeBase) -> tuple[list[Pair], list[Pair]]:
-    """Questions with the passage that answers each: two thirds to learn from, a third to judge by, among all passages."""
-    passages = list(passages_of(kb.passages()))
+def questions(passages: list[str], sources: list[str]) -> list[Pair]:
+    """Each question with the passage of its page that holds the words of the answer; line breaks and tables are seen through."""
     pairs = []
     for line in (HERE / "questions.jsonl").read_text(encoding="utf-8").splitlines():
-        item = json.loads(line)
-        of_page = [passage for passage in passages if str(passage.source).endswith(item["document"])]
-        answer = next(passage for passage in of_page if squeezed(item["answer"]) in squeezed(passage.text))
-        pairs.append(Pair(item["query"], answer.embedding_text))
-    dev = pairs[::3]
-    dev[0] = Pair(dev[0].query, dev[0].positive, tuple(passage.embedding_text for passage in passages))
-    return [pair for place, pair in enumerate(pairs) if place % 3], dev
+        query, page, answer = json.loads(line).values()
+        of_page = (text for text, source in zip(passages, sources, strict=True) if source.endswith(page))
+        pairs.append(Pair(query, next(text for text in of_page if "".join(answer.split()) in "".join(text.split()))))
+    return pairs
 
 
-def squeezed(text: str) -> str:
-    """Without white space: tables and line breaks look different in a file and in a passage."""
-    return "".join(text.split())
-
-
-def main(server: Sequence[str]) -> None:
-    """The whole way; each step is a verb of the command line."""
+def main(server: list[str]) -> None:
+    """From a folder of documents to a model of one's own; each step is a verb of the command line."""
     WORK.mkdir(exist_ok=True)
     os.chdir(WORK)
     shutil.copytree(HERE.parent / "handbook", "handbook", ignore=shutil.ignore_patterns("questions.toml"), dirs_exist_ok=True)
     with KnowledgeBase.open("kb", embedder="nano") as kb:
         kb.ingest("handbook")
-        pairs, dev = questions(kb)
-    write_pairs("pairs.jsonl", pairs)
-    write_pairs("dev.jsonl", dev)
+        found = list(passages_of(kb.passages()))
+    texts = [passage.embedding_text for passage in found]
+    pairs = questions(texts, [str(passage.source) for passage in found])
+    write_pairs("pairs.jsonl", [pair for place, pair in enumerate(pairs) if place % 3])
+    judging = [Pair(pair.query, pair.positive, tuple(texts) if place == 0 else ()) for place, pair in enumerate(pairs[::3])]
+    write_pairs("dev.jsonl", judging)  # a third, never trained on; all passages are among what it is searched in
     if server:
         train("synthesize", "--url", server[0], "--model", server[1])
         shutil.copy("synthetic.jsonl", "pairs.jsonl")
-    for verb in (["mine"], ["embedder", "--stage", "weak"], ["embedder", "--stage", "supervised"], ["merge"], ["export"]):
-        train(*verb)
+    for step in ("mine", "embedder --stage weak", "embedder --stage supervised", "merge", "export"):
+        train(*step.split())
 
 
 def train(*arguments: str) -> None:
