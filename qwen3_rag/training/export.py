@@ -145,7 +145,7 @@ def _compare(
         candidates = [embedder_rankings(recall, judged, chosen.candidates if chosen else 20) for judged, _ in sets]
         rerankers = [Reranker.load(name) for name in names]
         both = [[judge_reranker(one, judged, found) for one in rerankers] for (judged, _), found in zip(sets, candidates, strict=True)]
-    return [Comparison(judged.name, *figures, may_lose) for (judged, may_lose), figures in zip(sets, both, strict=True)]
+    return [Comparison(judged.name, before, after, may_lose) for (judged, may_lose), (before, after) in zip(sets, both, strict=True)]
 
 
 def _show(console: Console, compared: Sequence[Comparison], *, general: bool) -> None:

@@ -22,10 +22,10 @@ from qwen3_rag.models.checkpoint import Checkpoint
 from qwen3_rag.models.hardware import computes_bfloat16
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.loading import load, require_torch
-from qwen3_rag.models.packed import PackedForward
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.prompts import RerankTemplate
 from qwen3_rag.models.tokenization import TextTokenizer
+from qwen3_rag.training.forward import TrainingForward
 
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _BASE = ".base_layer"
@@ -56,7 +56,7 @@ class Network(nn.Module):
         super().__init__()
         self.checkpoint, self.tokenizer, self.body, self.answers = checkpoint, tokenizer, body, answers
         self._copy: list[Qwen3Model] = []  # in a list, so that it is no part of what is trained and saved
-        self._forward = PackedForward(body)
+        self._forward = TrainingForward(body)
 
     @classmethod
     def load(cls, model: str, kind: ModelKind) -> Network:
@@ -111,7 +111,7 @@ class Network(nn.Module):
         self._copy = [copy.deepcopy(self.body)]
         for parameter in self.running.parameters():
             parameter.data = parameter.data.to(dtype)  # `Module.to` would round the rotary frequencies as well
-        self._forward = PackedForward(self.running)
+        self._forward = TrainingForward(self.running)
 
     @contextmanager
     def step(self) -> Iterator[Encode]:

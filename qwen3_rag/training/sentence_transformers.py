@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, processors
 
 from qwen3_rag.models.checkpoint import Checkpoint
 from qwen3_rag.models.prompts import END_OF_TEXT, query_text
-from qwen3_rag.models.tokenization import TOKENIZER_FILE
+from qwen3_rag.models.tokenization import TOKENIZER_FILE, TextTokenizer
 from qwen3_rag.training.weights import write_json
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -44,7 +44,7 @@ def write_modules(folder: Path, checkpoint: Checkpoint) -> None:
 def _end_each_text(folder: Path) -> None:
     """Have the tokenizer add the end-of-text token once, as the embedding models expect it; a tokenizer that does is left as it is."""
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    end = tokenizer.token_to_id(END_OF_TEXT)
+    end = TextTokenizer.load(folder).special_id(END_OF_TEXT)
     if tokenizer.encode("a").ids.count(end) != 1:
         template = processors.TemplateProcessing(
             single=f"$A {END_OF_TEXT}", pair=f"$A {END_OF_TEXT} $B:1 {END_OF_TEXT}:1", special_tokens=[(END_OF_TEXT, end)]

@@ -10,6 +10,7 @@ from transformers import Qwen3Model
 
 from qwen3_rag.models.packed import PackedForward
 from qwen3_rag.models.packing import Item
+from qwen3_rag.training.forward import TrainingForward
 from qwen3_rag.training.gradient_cache import cached_backward
 from qwen3_rag.training.losses import Contrast, contrastive_loss
 from tests.models.tiny_qwen3 import make_config
@@ -91,3 +92,15 @@ def test_gradient_checkpointing_changes_nothing():
     found = gradients(network, lambda: contrast(packed(ITEMS)).backward())
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_the_forward_pass_of_training_is_that_of_inference():
+    """With and without shared beginnings, grouped heads, and at each sequence's last token."""
+    network = model()
+    packed = PackedForward(network)
+    expected = gradients(network, lambda: contrast(packed(ITEMS)).backward())
+    trained = TrainingForward(network)
+    found = gradients(network, lambda: contrast(trained(ITEMS)).backward())
+    torch.testing.assert_close(trained(ITEMS), packed(ITEMS), atol=1e-5, rtol=1e-5)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)

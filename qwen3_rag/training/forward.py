@@ -1,0 +1,89 @@
+"""The packed forward pass for training: the same numbers, with an attention whose gradients are cheap.
+
+What inference gathers and writes in place costs a pass over the whole row and block on the way back. Here the row is split into its
+segments and joined again, of which the gradient is one concatenation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from qwen3_rag.models.attention import BlockAttention, kernel_for
+from qwen3_rag.models.packed import Angles, PackedForward, _last_layer
+from qwen3_rag.models.packing import Item, Row, Segment, pack
+
+
+class TrainingForward(PackedForward):
+    """Calls the layers of a `Qwen3Model` on packed rows; without gradients as in inference."""
+
+    def __call__(self, items: Sequence[Item]) -> torch.Tensor:
+        """As `PackedForward`, shape (n, hidden)."""
+        if not torch.is_grad_enabled():
+            return super().__call__(items)
+        model, row = self._model, pack(items)
+        device = model.device
+        hidden = model.embed_tokens(torch.tensor(row.ids, device=device).unsqueeze(0))
+        rotation: Angles = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
+        kernel = kernel_for(row, device, hidden.dtype)
+        if isinstance(kernel, BlockAttention):
+            kernel = SegmentAttention(row)
+        for layer in model.layers[:-1]:
+            hidden = layer(hidden, position_embeddings=rotation, kernel=kernel)
+        last = torch.tensor([segment.last for segment in row.ends], device=device)
+        states: torch.Tensor = model.norm(_last_layer(model.layers[-1], hidden, rotation, kernel, last))
+        return states[0]
+
+
+class SegmentAttention:
+    """Segment by segment. Tensors are of shape (tokens, heads, head dim)."""
+
+    def __init__(self, row: Row) -> None:
+        self._segments, self._ends = row.segments, row.ends
+        self._places = {segment.start: place for place, segment in enumerate(row.segments)}
+
+    def everywhere(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """Queries are all tokens of the row."""
+        queries, keys, values = (self._split(tensor) for tensor in (query, key, value))
+        found = [
+            _attend(own, self._seen(keys, segment), self._seen(values, segment), scale)
+            for own, segment in zip(queries, self._segments, strict=True)
+        ]
+        return torch.cat(found)
+
+    def at_ends(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """Queries are the last token of each item."""
+        keys, values = self._split(key), self._split(value)
+        found = [
+            _attend(own, self._seen(keys, segment), self._seen(values, segment), scale)
+            for own, segment in zip(torch.split(query, 1), self._ends, strict=True)
+        ]
+        return torch.cat(found)
+
+    def _split(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.split(tensor, [segment.length for segment in self._segments])
+
+    def _seen(self, parts: Sequence[torch.Tensor], segment: Segment) -> torch.Tensor:
+        """What a segment attends to: the shared beginning, where it has one, and itself."""
+        own = parts[self._places[segment.start]]
+        return torch.cat([parts[self._places[segment.before]], own]) if segment.before_length else own
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    """Causal attention of queries that are the last of the keys."""
+    count, seen = len(query), len(key)
+    mask = None
+    if 1 < count < seen:
+        mask = torch.ones(count, seen, dtype=torch.bool, device=query.device).tril(seen - count)
+    found = scaled_dot_product_attention(
+        query.transpose(0, 1)[None],
+        key.transpose(0, 1)[None],
+        value.transpose(0, 1)[None],
+        attn_mask=mask,
+        is_causal=count == seen and count > 1,
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return found[0].transpose(0, 1)
