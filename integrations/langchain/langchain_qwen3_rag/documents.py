@@ -33,14 +33,14 @@ def to_documents(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | 
 
 
 def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None = None) -> list[Passage]:
-    """Passages of documents: `ids` before the documents' own ids, and random ones where there is neither.
+    """Passages of documents: of `ids` those that are not None before the documents' own ids, and random ones where there is neither.
 
     Raises:
         ValueError: another number of ids than of documents.
     """
     _same_number("ids", ids, documents)
-    given = ids or [document.id for document in documents]
-    return [_passage(document, key) for document, key in zip(documents, given, strict=True)]
+    given = ids or [None] * len(documents)
+    return [_passage(document, document.id if key is None else key) for document, key in zip(documents, given, strict=True)]
 
 
 def to_document(hit: Hit) -> Document:

@@ -1,7 +1,8 @@
 """Filters as LangChain users write them → filters of the core, which knows the operators; here is only what LangChain means otherwise.
 
 A filter's keys are those of the documents' metadata. A chunk that the core ingested shows its own fields there too (`source`, `title`, …),
-so these keys look into its fields, and into the metadata of what was added through a vector store.
+so these keys look into its fields, and into the metadata of what was added through a vector store. `passage_id` is the id that this
+was added under, unless its metadata has a key of that name.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _part(key: Any, value: Any) -> dict[Any, Any]:
         return {key: [_inner(part) for part in value] if isinstance(value, list | tuple) else _inner(value)}
     condition = _without_between(key, value)
     nested = isinstance(value, Mapping) and not any(str(name).startswith("$") for name in value)
+    if key == PASSAGE_ID and not nested:
+        return _unless_in_metadata(key, condition)
     return {key: condition} if key not in _SHARED or nested else _either(key, condition)
 
 
@@ -55,6 +58,13 @@ def _either(key: str, condition: Any) -> dict[str, Any]:
     chunk = {"$and": [{PASSAGE_ID: {"$exists": False}}, {key: condition}]}
     passage = {"$and": [{PASSAGE_ID: {"$exists": True}}, {f"{METADATA}.{key}": condition}]}
     return {"$or": [chunk, passage]}
+
+
+def _unless_in_metadata(key: str, condition: Any) -> dict[str, Any]:
+    metadata = f"{METADATA}.{key}"
+    given = {"$and": [{metadata: {"$exists": True}}, {metadata: condition}]}
+    own = {"$and": [{metadata: {"$exists": False}}, {key: condition}]}
+    return {"$or": [given, own]}
 
 
 def _without_between(key: str, value: Any) -> Any:

@@ -119,7 +119,9 @@ class Qwen3VectorStore(VectorStore):
     @property
     def embeddings(self) -> Embeddings:
         """The embeddings; those of the collection are loaded when they are used."""
-        return self._embeddings or Qwen3Embeddings.lazily(self.passages.embedder_name, self.passages.embedder, self.instruction)
+        return self._embeddings or Qwen3Embeddings.lazily(
+            self.passages.embedder_name, self.passages.embedder, self.instruction or self.passages.instruction
+        )
 
     def add_texts(
         self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None = None, *, ids: Sequence[str | None] | None = None, **kwargs: Any
@@ -138,7 +140,7 @@ class Qwen3VectorStore(VectorStore):
 
         Args:
             documents: any number; they are embedded and written in parts.
-            ids: any text, before the documents' own ids. A document without an id gets a random one.
+            ids: any text, before the documents' own ids; None leaves a document its own. One without an id gets a random one.
             kwargs: `batch_size` may be given, as LangChain's `index` does, and changes nothing.
 
         Raises:
@@ -168,7 +170,7 @@ class Qwen3VectorStore(VectorStore):
         if ids is not None:
             self.passages.delete(ids)
         elif filter is not None:
-            self.passages.delete_where(to_filter(filter))
+            self._delete_where(filter)
         else:
             self.passages.clear()
         return True
@@ -281,6 +283,12 @@ class Qwen3VectorStore(VectorStore):
         if score_threshold is not None:
             given.setdefault("rerank_threshold" if given["rerank"] else "recall_threshold", score_threshold)
         return {**given, "top_k": k, "filters": to_filter(filter)}
+
+    def _delete_where(self, filter: Filters) -> None:
+        conditions = to_filter(filter)
+        if conditions is None:
+            raise ConfigurationError("An empty filter deletes nothing. To delete every document call delete() without arguments.")
+        self.passages.delete_where(conditions)
 
     def _nearest(self, vector: list[float], k: int, filter: Filters, others: dict[str, Any]) -> Hits:
         _refuse_unknown(others)

@@ -94,6 +94,19 @@ def test_what_cannot_be_expressed_is_refused(store: Qwen3VectorStore, condition:
         store.similarity_search("words", filter=condition)
 
 
+def test_a_metadata_key_called_passage_id_is_found():
+    with Qwen3VectorStore(":memory:", HashEmbedder()) as store:
+        store.add_texts(["words of one", "words of two"], [{"passage_id": "p7"}, {}], ids=["1", "2"])
+
+        def found(condition: Any) -> list[str | None]:
+            return [document.id for document in store.similarity_search("words", filter=condition)]
+
+        assert found({"passage_id": "p7"}) == ["1"]
+        assert found({"passage_id": "1"}) == []
+        assert found({"passage_id": {"$in": ["p7", "2"]}}) == ["1", "2"]
+        assert found({"passage_id": {"$ne": "p7"}}) == ["2"]
+
+
 def test_keys_of_a_chunk_are_its_fields(tmp_path: Path):
     with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
         documents = [SourceDocument(name, f"words of {name}", title=name.upper(), source=f"{name}.md") for name in ("one", "two")]

@@ -47,6 +47,7 @@ def test_any_text_is_an_id_and_metadata_comes_back_untouched(store: Qwen3VectorS
 
 def test_ids_in_every_way_they_can_be_given(store: Qwen3VectorStore):
     assert store.add_documents([Document("one", id="own")], ids=["given"]) == ["given"]
+    assert store.add_documents([Document("one", id="own"), Document("two", id="other")], ids=[None, "given"]) == ["own", "given"]
     own, random = store.add_documents([Document("one", id="own"), Document("two")])
     assert own == "own"
     assert len(random) == 36
@@ -157,6 +158,8 @@ def test_delete(store: Qwen3VectorStore):
     assert ids(store.get_by_ids(list(TEXTS))) == ["c/1?x#ü"]
     with pytest.raises(ConfigurationError, match="not by both"):
         store.delete(["a"], filter={"length": 1})
+    with pytest.raises(ConfigurationError, match="empty filter deletes nothing"):
+        store.delete(filter={})
     assert store.delete() is True
     assert store.get_by_ids(list(TEXTS)) == []
 
@@ -269,6 +272,12 @@ def test_instruction_of_store_embeddings_and_call(open_store: Open):
     assert scores != other
     assert ids(store.max_marginal_relevance_search("x", k=1, instruction=TEXTS["b"])) == ["b"]
     assert ids(store.max_marginal_relevance_search("x", k=1, instruction=TEXTS["a"])) == ["a"]
+
+
+def test_the_embeddings_of_a_store_have_the_instruction_of_its_settings():
+    with Qwen3VectorStore(":memory:", InstructedEmbedder(), settings=Settings.load(instruction="Find food")) as store:
+        assert isinstance(store.embeddings, Qwen3Embeddings)
+        assert store.embeddings.instruction == "Find food"
 
 
 def test_any_langchain_embeddings(open_store: Open):
