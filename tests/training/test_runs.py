@@ -15,7 +15,10 @@ from rich.console import Console
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.embedder import Embedder
+from qwen3_rag.models.hub import ModelKind
+from qwen3_rag.models.packing import Item
 from qwen3_rag.models.reranker import Reranker
+from qwen3_rag.training.network import Network
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from tests.models.tiny_qwen3 import make_checkpoint
@@ -53,9 +56,9 @@ def test_an_embedder_is_trained_and_can_be_loaded(tmp_path: Path, tiny: Path):
 
 
 def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
-    place = train_reranker(reranker_settings(tmp_path, tiny, "run", epochs=6, evaluate_every=1000, candidates=5), QUIET)
+    place = train_reranker(reranker_settings(tmp_path, tiny, "run", epochs=4, evaluate_every=1000, candidates=5), QUIET)
     lost = losses(tmp_path / "run")
-    assert lost[max(lost)] < 0.7 * lost[1]
+    assert lost[max(lost)] < 0.8 * lost[1]
     scores = Reranker.load(str(place)).score("keys", ["keys", "days"])
     assert ((scores > 0) & (scores < 1)).all()
 
@@ -63,7 +66,7 @@ def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
 @pytest.mark.parametrize("kind", ["embedder", "reranker"])
 def test_a_head_of_its_own_and_low_rank_adapters(tmp_path: Path, kind: str):
     base = make_checkpoint(tmp_path / "untied", tied=False, context=1024, dtype=torch.bfloat16)
-    changed = {"evaluate_every": 1000, "max_steps": 6, "dtype": "float32"}
+    changed = {"evaluate_every": 1000, "max_steps": 2, "dtype": "float32"}
     from safetensors.torch import load_file
 
     stored = load_file(base / "model.safetensors")
@@ -89,13 +92,36 @@ def test_gradient_checkpointing_and_parts_change_nothing(tmp_path: Path, tiny: P
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "plain"), abs=1e-5)
 
 
-def test_bfloat16_follows_float32(tmp_path: Path, tiny: Path):
-    changed = {"max_steps": 6, "evaluate_every": 3, "learning_rate": 1e-4}
+@pytest.mark.parametrize("rank", [0, 4])
+def test_bfloat16_follows_float32_which_is_what_is_kept(tiny: Path, rank: int):
+    items = [Item([1, 2, 3, 4, 5], 3), Item([1, 2, 3, 9], 3), Item(list(range(20, 60)))]
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        network = Network.load(str(tiny), ModelKind.EMBEDDER)
+        if rank:
+            network.add_adapters(rank, None, 0.0, seed=1)
+            for name, parameter in network.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.constant_(parameter, 0.01)
+        network.compute_in(dtype)
+        with network.step() as encode:
+            assert encode(items).dtype == dtype
+            encode(items).float().pow(3).sum().backward()
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        assert {parameter.dtype for parameter in trained} == {torch.float32}
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in trained]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_a_run_in_bfloat16(tmp_path: Path, tiny: Path):
+    changed = {"max_steps": 3, "evaluate_every": 2, "learning_rate": 1e-4}
     for dtype in ("float32", "bfloat16"):
         train_embedder(embedder_settings(tmp_path, tiny, dtype, dtype=dtype, **changed), QUIET)
     half, whole = losses(tmp_path / "bfloat16"), losses(tmp_path / "float32")
-    assert half != whole
-    assert half == pytest.approx(whole, rel=0.05)
+    assert half[1] == pytest.approx(whole[1], rel=0.05)
+    assert half[1] != whole[1]
+    moved = weights(tmp_path / "bfloat16")["model.embed_tokens.weight"] - weights(tmp_path / "float32")["model.embed_tokens.weight"]
+    assert moved.abs().max() < 1e-3
 
 
 @pytest.mark.parametrize(
