@@ -146,6 +146,29 @@ def parse(text: str, model: type[Model]) -> Model:
         raise AnswerError(f"In its JSON object: {faults}.") from None
 
 
+def choice_schema(roles: int, types: Mapping[str, str]) -> dict[str, Any]:
+    """JSON schema of a `Configuration`, for servers that hold a model to one: only what is offered can be chosen."""
+    return _schema(
+        {
+            "role": {"type": "integer", "enum": list(range(1, roles + 1))},
+            "type": {"type": "string", "enum": list(types)},
+            "difficulty": {"type": "string", "enum": [str(item) for item in Difficulty]},
+        }
+    )
+
+
+def written_schema(model: type[Written]) -> dict[str, Any]:
+    """JSON schema of what the second call answers."""
+    text = {"type": "string"}
+    return _schema(
+        {name: text if field.annotation is str else {"type": "array", "items": text} for name, field in model.model_fields.items()}
+    )
+
+
+def _schema(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
 def check_choice(chosen: Configuration, roles: int, types: Mapping[str, str]) -> None:
     """Refuse a number or a type that was not offered.
 

@@ -85,6 +85,8 @@ class ChatClient:
                 return {}
             case AnswerFormat.JSON_OBJECT:
                 return {"response_format": {"type": "json_object"}}
+            case AnswerFormat.JSON_OBJECT_SCHEMA:
+                return {"response_format": {"type": "json_object", "schema": schema}}
             case AnswerFormat.JSON_SCHEMA:
                 return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}}
 

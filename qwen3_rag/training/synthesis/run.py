@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from qwen3_rag.errors import ConfigurationError, TrainingError
 from qwen3_rag.training.pairs import Pair, Task, fingerprint
@@ -49,6 +49,15 @@ class Job:
     roles: Sequence[str]
     task: Task
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[Model]):
+    """What an answer must be: its class, its JSON schema for the server, and a check that raises `AnswerError`."""
+
+    model: type[Model]
+    schema: dict[str, Any]
+    check: Callable[[Model], None]
 
 
 @dataclass(slots=True)
@@ -149,7 +158,8 @@ class Generation:
         def check(chosen: answers.Configuration) -> None:
             answers.check_choice(chosen, len(job.roles), KINDS[job.task].types)
 
-        return await self._ask(job, messages, answers.Configuration, check)
+        schema = answers.choice_schema(len(job.roles), KINDS[job.task].types)
+        return await self._ask(job, messages, Question(answers.Configuration, schema, check))
 
     async def _written(self, job: Job, order: prompts.Order) -> answers.Written:
         messages = prompts.generation_prompt(job.task, job.passage.embedding_text, order)
@@ -160,9 +170,10 @@ class Generation:
             if order.type != KEYWORDS:
                 answers.check_language(written.in_language, order.language, others)
 
-        return await self._ask(job, messages, answers.WRITTEN[job.task], check)
+        model = answers.WRITTEN[job.task]
+        return await self._ask(job, messages, Question(model, answers.written_schema(model), check))
 
-    async def _ask(self, job: Job, messages: prompts.Messages, model: type[Model], check: Callable[[Model], None]) -> Model:
+    async def _ask(self, job: Job, messages: prompts.Messages, question: Question[Model]) -> Model:
         """A usable answer; one that is not is asked for again with its fault named.
 
         Raises:
@@ -170,16 +181,16 @@ class Generation:
         """
         asked = messages
         for attempt in range(self._server.attempts):
-            completion = await self._completion(job, asked, model, attempt)
+            completion = await self._completion(job, asked, question.schema, attempt)
             try:
-                return _checked(completion, model, check)
+                return _checked(completion, question)
             except answers.AnswerError as error:
                 fault = str(error)
                 self.tally.faults[fault] += 1
                 asked = [*messages, *prompts.correction(completion.text, fault)]
         raise answers.AnswerError(fault)
 
-    async def _completion(self, job: Job, messages: prompts.Messages, model: type[answers.Answer], attempt: int) -> Completion:
+    async def _completion(self, job: Job, messages: prompts.Messages, schema: dict[str, Any], attempt: int) -> Completion:
         """From the journal, or else from the server and into the journal before anything else happens."""
         seed = _number(self._settings.seed, job, attempt)
         key = key_of(messages=messages, seed=seed, server=_identity(self._server))
@@ -188,7 +199,7 @@ class Generation:
             self.tally.remembered.add(known)
             return known
         self._check_cost()
-        completion = await self._client.complete(messages, model.model_json_schema(), seed)
+        completion = await self._client.complete(messages, schema, seed)
         self._journal.put(key, completion)
         self.tally.paid.add(completion)
         return completion
@@ -234,14 +245,14 @@ def order_of(job: Job, chosen: answers.Configuration, settings: SynthesisSetting
     )
 
 
-def _checked(completion: Completion, model: type[Model], check: Callable[[Model], None]) -> Model:
+def _checked(completion: Completion, question: Question[Model]) -> Model:
     try:
-        answer = answers.parse(completion.text, model)
+        answer = answers.parse(completion.text, question.model)
     except answers.AnswerError:
         if completion.finish == "length":
             raise answers.AnswerError("It was too long and had to be cut off.") from None
         raise
-    check(answer)
+    question.check(answer)
     return answer
 
 

@@ -25,6 +25,9 @@ class AnswerFormat(StrEnum):
     TEXT = "text"
     JSON_OBJECT = "json_object"
     JSON_SCHEMA = "json_schema"
+    """As OpenAI, vLLM and SGLang take a schema."""
+    JSON_OBJECT_SCHEMA = "json_object_schema"
+    """As llama.cpp takes one: beside the type json_object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class ServerSettings:
         attempts: how often one answer is asked for until it is of use, each time naming the fault of the last one.
         temperature: of sampling.
         most_tokens: longest answer.
-        answer_format: text, json_object or json_schema.
+        answer_format: text, json_object, json_schema or json_object_schema.
         price_in: of a million tokens of prompts, in whatever currency.
         price_out: of a million tokens of answers.
         most_cost: no further call is made once this much was spent; None sets no limit.

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_rag.training.pairs import Task
-from qwen3_rag.training.synthesis.answers import WRITTEN, AnswerError, Configuration, check_choice, check_language, parse
+from qwen3_rag.training.synthesis.answers import (
+    WRITTEN,
+    AnswerError,
+    Configuration,
+    check_choice,
+    check_language,
+    choice_schema,
+    parse,
+    written_schema,
+)
 from qwen3_rag.training.synthesis.tasks import KINDS, Difficulty
 
 RIGHT = '{"role": 2, "type": "summary", "difficulty": "phd"}'
@@ -103,3 +112,21 @@ def test_the_language_is_checked_where_it_can_be_told(text: str, wanted: str, fo
     else:
         with pytest.raises(AnswerError, match=f"looks like {found}"):
             check_language(text, wanted, others)
+
+
+def test_schemas_allow_what_is_asked_for_and_no_more():
+    chosen = choice_schema(5, KINDS[Task.RETRIEVAL].types)
+    assert chosen["properties"]["role"]["enum"] == [1, 2, 3, 4, 5]
+    assert set(chosen["properties"]) == set(Configuration.model_fields)
+    labels = written_schema(WRITTEN[Task.CLASSIFICATION])["properties"]
+    assert labels == {
+        "text": {"type": "string"},
+        "label": {"type": "string"},
+        "other_labels": {"type": "array", "items": {"type": "string"}},
+    }
+    assert written_schema(WRITTEN[Task.RETRIEVAL]) == {
+        "type": "object",
+        "properties": {"query": {"type": "string"}},
+        "required": ["query"],
+        "additionalProperties": False,
+    }

@@ -45,6 +45,7 @@ async def test_text_and_tokens_come_back(chat: InferenceServer, server: ServerSe
     ("answer_format", "sent"),
     [
         (AnswerFormat.TEXT, None),
+        (AnswerFormat.JSON_OBJECT_SCHEMA, {"type": "json_object", "schema": SCHEMA}),
         (AnswerFormat.JSON_SCHEMA, {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}),
     ],
 )
