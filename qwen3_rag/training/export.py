@@ -68,7 +68,7 @@ def merge_models(settings: Merging) -> Path:
     """
     require_training()
     records = [read_record(folder) for folder in settings.checkpoints]
-    origins = {(record.get("kind"), record.get("base_revision")) for record in records if record}
+    origins = {(record.get("kind"), record.get("origin", {}).get("revision")) for record in records if record}
     if len(origins) > 1:
         raise ConfigurationError(f"These models did not start from the same one: {_listed(settings.checkpoints)}. Merge models that did.")
     place = merge_checkpoints(settings.checkpoints, settings.output, settings.weights or None)
@@ -112,7 +112,7 @@ def export_model(settings: Exporting, console: Console | None = None, *, force: 
 
 
 def _origin(settings: Exporting, record: dict[str, Any]) -> tuple[ModelKind, str, Training | None]:
-    base = settings.base or record.get("base")
+    base = settings.base or record.get("origin", {}).get("model")
     if base is None:
         raise ConfigurationError(f"{settings.checkpoint} does not say what it was trained from. Name the model to compare with: --base")
     kind = ModelKind(record.get("kind", ModelKind.EMBEDDER))

@@ -23,6 +23,7 @@ from rich.console import Console
 from transformers.utils import logging as noise
 
 from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.models.checkpoint import Checkpoint
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hardware import select_device
 from qwen3_rag.models.hub import ModelKind
@@ -112,6 +113,7 @@ def _begin(settings: Training, kind: ModelKind, network: Network, data: RunData)
         "kind": kind.value,
         "base": settings.model,
         "base_revision": network.checkpoint.revision,
+        "origin": origin_of(settings.model, network.checkpoint),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings), default=str)),
         "data": {"pairs": len(data.pairs), "leaked": data.leaked, "digest": data.digest, "dev": data.dev.name},
     }
@@ -123,6 +125,12 @@ def _begin(settings: Training, kind: ModelKind, network: Network, data: RunData)
         write_json(settings.output / RECORD, known | record)
     processes.wait()
     return record
+
+
+def origin_of(model: str, checkpoint: Checkpoint) -> dict[str, str]:
+    """What a training goes back to in the end: the model before its first stage."""
+    before = read_record(checkpoint.folder).get("origin")
+    return dict(before) if before else {"model": model, "revision": checkpoint.revision}
 
 
 def _lasting(record: dict[str, Any]) -> dict[str, Any]:

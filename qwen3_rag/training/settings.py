@@ -166,7 +166,7 @@ class Exporting:
     Attributes:
         checkpoint: the trained or merged model.
         output: folder that is written; it must not exist.
-        base: what it is compared with; unless given, what its training started from.
+        base: what it is compared with; unless given, the model before its first stage.
         dev, general: what both are judged by; unless given, those of the training.
         general_loss: how much nDCG@10 it may lose on each general set.
         name: of the model, in its card.

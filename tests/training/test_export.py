@@ -148,7 +148,7 @@ def test_a_reranker_is_exported(tmp_path: Path, tiny: Path, dev: Path):
     (tmp_path / "trained").mkdir()
     copy_description(tiny, tmp_path / "trained")
     (tmp_path / "trained" / "model.safetensors").write_bytes((tiny / "model.safetensors").read_bytes())
-    (tmp_path / "trained" / "training.json").write_text(json.dumps({"kind": "reranker", "base": str(tiny)}))
+    (tmp_path / "trained" / "training.json").write_text(json.dumps({"kind": "reranker", "origin": {"model": str(tiny), "revision": "r"}}))
     folder = export_model(Exporting(checkpoint=tmp_path / "trained", output=tmp_path / "out", dev=(dev,)), QUIET)
     assert not (folder / "modules.json").exists()
     assert Reranker.load(str(folder)).score("a", ["b"]) == Reranker.load(str(tiny)).score("a", ["b"])
@@ -164,11 +164,11 @@ def test_what_an_export_must_be_told(tmp_path: Path, dev: Path):
 def test_merging_records_what_was_merged(tmp_path: Path):
     folders = [make_checkpoint(tmp_path / name) for name in ("a", "b")]
     for folder, revision in zip(folders, ("r", "r"), strict=True):
-        (folder / "training.json").write_text(json.dumps({"kind": "embedder", "base": "nano", "base_revision": revision}))
+        (folder / "training.json").write_text(json.dumps({"kind": "embedder", "origin": {"model": "nano", "revision": revision}}))
     place = merge_models(Merging(checkpoints=tuple(folders), output=tmp_path / "merged", weights=(3.0, 1.0)))
     record = json.loads((place / "training.json").read_text())
-    assert (record["base"], [part["weight"] for part in record["merged"]]) == ("nano", [3.0, 1.0])
-    (folders[1] / "training.json").write_text(json.dumps({"kind": "embedder", "base_revision": "other"}))
+    assert (record["origin"]["model"], [part["weight"] for part in record["merged"]]) == ("nano", [3.0, 1.0])
+    (folders[1] / "training.json").write_text(json.dumps({"kind": "embedder", "origin": {"model": "nano", "revision": "other"}}))
     with pytest.raises(ConfigurationError, match="did not start from the same"):
         merge_models(Merging(checkpoints=tuple(folders), output=tmp_path / "again"))
 
@@ -180,7 +180,7 @@ def test_the_verbs_from_pairs_to_export(tmp_path: Path, monkeypatch: pytest.Monk
     write_pairs("pairs.jsonl", pairs)
     Path("train.toml").write_text(
         '[embedder]\nmodel = "nano"\npairs = ["pairs.jsonl"]\ndev_share = 0.3\nbatch_size = 8\nmax_steps = 3\nlearning_rate = 1e-6\n'
-        'device = "cpu"\n[embedder.a]\noutput = "runs/a"\n[embedder.b]\noutput = "runs/b"\nseed = 0\nlora_rank = 2\n'
+        'device = "cpu"\n[embedder.a]\noutput = "runs/a"\n[embedder.b]\nmodel = "runs/a/model"\noutput = "runs/b"\nlora_rank = 2\n'
         '[merge]\ncheckpoints = ["runs/a/model", "runs/b/model"]\noutput = "runs/merged"\n'
         '[export]\ncheckpoint = "runs/merged"\noutput = "boxes"\n',
         encoding="utf-8",
@@ -189,6 +189,7 @@ def test_the_verbs_from_pairs_to_export(tmp_path: Path, monkeypatch: pytest.Monk
         result = CliRunner().invoke(cli.app, ["train", *command])
         assert result.exit_code == 0, (command, result.output, result.exception)
     assert "No general set" in result.output
+    assert json.loads(Path("boxes/training.json").read_text(encoding="utf-8"))["base"] == "nano"
     assert "Merged by slerp" in Path("boxes/README.md").read_text(encoding="utf-8")
     cosine = Embedder.load("boxes").embed_queries(["box"]) @ Embedder.load("nano").embed_queries(["box"]).T
     assert 0.9 < cosine.item() <= 1.0001
