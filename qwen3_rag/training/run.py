@@ -178,7 +178,7 @@ def _rows(network: Network) -> dict[int, torch.Tensor]:
 
 def _say(console: Console, text: str) -> None:
     if processes.rank() == 0:
-        console.print(text, highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
