@@ -20,7 +20,7 @@ from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
 from qwen3_rag.passages import Passages, held
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.settings import Settings
-from qwen3_rag.store import open_client
+from qwen3_rag.store.client import one_call_at_a_time, open_client
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.schema import check_space, count_chunks, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
@@ -134,6 +134,8 @@ class KnowledgeBase:
             if client is None:
                 client = open_client(settings.store)
                 resources.callback(client.close)
+            else:
+                one_call_at_a_time(client)
             catalog = resources.enter_context(Catalog.open(settings.catalog))
             record = catalog.get_collection(settings.collection)
             settings = settings.with_cut(record.chunking if record else None)

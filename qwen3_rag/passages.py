@@ -29,6 +29,7 @@ from qwen3_rag.models.registry import default_reranker_for
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.retrieval.options import SearchKeywords
 from qwen3_rag.settings import Settings
+from qwen3_rag.store.client import one_call_at_a_time
 from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
@@ -345,6 +346,7 @@ def _of_client(
     client: QdrantClient, embedder: EmbedderLike | str | None, reranker: RerankerLike | str | None, settings: Settings
 ) -> Passages:
     """Passages of a collection that no catalog goes with."""
+    one_call_at_a_time(client)
     name = settings.collection
     binding = ModelBinding(ModelChoice.of(settings, embedder, reranker), held(client, name))
     languages = HeldLanguages(client, name)

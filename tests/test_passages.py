@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
@@ -279,6 +280,24 @@ def test_many_put_the_first_passage_at_once(passages: Passages):
         for done in [threads.submit(put, number) for number in range(16)]:
             done.result()
     assert passages.count() == 16
+
+
+def test_many_write_and_search_at_once(passages: Passages):
+    """No error, and each passage has its own vector."""
+    filled(passages)
+    texts = {f"p{number}": f"number {number}" for number in range(60)}
+
+    def put_and_search(key: str) -> None:
+        passages.put([Passage(key, texts[key])])
+        assert passages.search("number", rerank=False)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put_and_search, texts))
+    hits = passages.get(list(texts))
+    assert [hit.text for hit in hits] == list(texts.values())
+    vectors = passages.vectors([hit.point_id for hit in hits])
+    expected = HashEmbedder().embed_documents(list(texts.values()))
+    assert np.allclose([vectors[hit.point_id] for hit in hits], expected, atol=1e-6)
 
 
 def test_two_make_the_same_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

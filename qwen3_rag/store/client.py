@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -15,6 +17,7 @@ import stamina
 from qdrant_client import QdrantClient
 from qdrant_client.client_base import QdrantBase
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from qdrant_client.local.qdrant_local import QdrantLocal
 
 from qwen3_rag.errors import ConfigurationError, StoreError, StoreUnavailableError
 from qwen3_rag.settings import StoreSettings
@@ -34,6 +37,10 @@ _RETRIED = (
 )
 """What can be repeated without changing its meaning."""
 
+_METHODS = tuple(name for name in dir(QdrantBase) if not name.startswith("_") and callable(getattr(QdrantLocal, name, None)))
+_LOCK = "_qwen3_rag_lock"
+_WRAPPING = threading.Lock()
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -52,12 +59,38 @@ def open_client(settings: StoreSettings) -> QdrantClient:
     if settings.url:
         return _open_server(settings, settings.url)
     if settings.path == MEMORY:
-        return QdrantClient(location=MEMORY)
+        client = QdrantClient(location=MEMORY)
+        one_call_at_a_time(client)
+        return client
     edge = EdgeClient(settings.path)
     try:
         return as_qdrant_client(edge)
     finally:
         edge.close()  # the client has its own hold on the store
+
+
+def one_call_at_a_time(client: QdrantBase) -> None:
+    """Make qdrant-client's local mode safe for threads; any other backend is already, and left alone.
+
+    It has no lock of its own: of two that write at once one fails, or a point gets the other's vector. The lock is put on the
+    backend itself, so that whoever else holds the client waits for it too.
+    """
+    backend = getattr(client, "_client", client)
+    with _WRAPPING:
+        if not isinstance(backend, QdrantLocal) or hasattr(backend, _LOCK):
+            return
+        setattr(backend, _LOCK, threading.RLock())
+        for name in _METHODS:
+            setattr(backend, name, _locked(getattr(backend, name), getattr(backend, _LOCK)))
+
+
+def _locked(method: _Function, lock: AbstractContextManager[Any]) -> _Function:
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return method(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
