@@ -169,6 +169,42 @@ async def test_others_delete_as_ever(store: Qwen3VectorStore):
     assert {node.node_id for node in store.get_nodes()} == {"c"}
 
 
+async def test_nodes_replaced_by_hand_inside_stay(store: Qwen3VectorStore):
+    parser = Qwen3NodeParser(embedder=HashEmbedder())
+    store.add(parser([page(OLD)]))
+    with store.replacing():
+        store.delete("page")
+        store.replace_nodes("page", [TextNode(id_="by hand", text=NEW)])
+    assert [node.node_id for node in store.get_nodes()] == ["by hand"]
+    async with store.replacing():
+        await store.adelete("page")
+        await store.areplace_nodes("page", [TextNode(id_="again", text=NEW)])
+    assert [node.node_id for node in store.get_nodes()] == ["again"]
+
+
+def test_one_inside_another_is_refused(store: Qwen3VectorStore):
+    store.add([TextNode(id_="a", text="t")])
+    with pytest.raises(ConfigurationError, match="under way already"), store.replacing(), store.replacing():
+        pass
+    store.delete("a")
+    assert store.get_nodes() == []
+
+
+async def test_a_task_that_outlives_it_deletes_as_ever(store: Qwen3VectorStore):
+    store.add([TextNode(id_="a", text="t")])
+    ended = asyncio.Event()
+
+    async def delete() -> None:
+        await ended.wait()
+        await store.adelete("a")
+
+    async with store.replacing():
+        task = asyncio.create_task(delete())
+    ended.set()
+    await task
+    assert store.get_nodes() == []
+
+
 def test_two_stores_do_not_mix(store: Qwen3VectorStore):
     with Qwen3VectorStore(":memory:", embedder=HashEmbedder(), reranker="off") as other:
         for each in (store, other):

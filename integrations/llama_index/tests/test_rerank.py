@@ -75,6 +75,8 @@ async def test_scores_are_kept_where_no_model_reads_them():
     assert [each.node.metadata for each in again] == [each.node.metadata for each in found]
     [bare] = await both(Qwen3Rerank(reranker=OverlapReranker(), top_n=1, keep_scores=False), given)
     assert bare.node.metadata == {"n": 4}
+    bare.node.metadata["n"] = 5
+    assert given[4].node.metadata == {"n": 4}
 
 
 async def test_threshold():
@@ -87,6 +89,9 @@ async def test_what_the_deadline_left_follows_as_it_came():
     assert shown(found) == [("keys", 0.33), ("keys rotated", 0.8), ("rotated", 0.7), ("keys rotated often", 0.6)]
     assert ["relevance_score" in each.node.metadata for each in found] == [True, False, False, False]
     assert len(await both(Qwen3Rerank(reranker=InTime()), nodes())) == 5
+    before = await both(Qwen3Rerank(reranker=OverlapReranker()), nodes())
+    again = await both(Qwen3Rerank(reranker=InTime(), deadline=1.0), before)
+    assert ["relevance_score" in each.node.metadata for each in again] == [True, True, False, False, False]
 
 
 async def test_instruction_of_the_query_comes_before_ones_own():

@@ -15,7 +15,7 @@ from llama_index.postprocessor.qwen3_rag import InstructedQuery
 from llama_index.retrievers.qwen3_rag import Qwen3Retriever
 from llama_index.vector_stores.qwen3_rag import Qwen3VectorStore
 
-from qwen3_rag import Document, KnowledgeBase, Passage
+from qwen3_rag import Document, KnowledgeBase, Passage, Settings
 from qwen3_rag.errors import ConfigurationError
 from tests.fakes import HashEmbedder, OverlapReranker
 
@@ -107,6 +107,13 @@ async def test_instruction(kb: KnowledgeBase):
         retriever.retrieve(query)
         await retriever.aretrieve(query)
         assert embedder.told == [expected] * 2
+    with Qwen3VectorStore(":memory:", embedder=embedder, reranker="off", settings=Settings.load(instruction="Set")) as store:
+        store.add([TextNode(text="keys")])
+        for question in (QueryBundle(QUERY), QueryBundle(QUERY, custom_embedding_strs=["keys"])):
+            embedder.told.clear()
+            Qwen3Retriever(store).retrieve(question)
+            await Qwen3Retriever(store).aretrieve(question)
+            assert embedder.told == ["Set"] * 2
 
 
 async def test_embeddings_of_the_query_bundle(kb: KnowledgeBase):

@@ -32,7 +32,7 @@ from llama_index.vector_stores.qwen3_rag import Qwen3VectorStore
 from qdrant_client import QdrantClient, models
 
 import qwen3_rag
-from qwen3_rag import KnowledgeBase, Passage, Passages
+from qwen3_rag import KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import ConfigurationError, DimensionError
 from tests.fakes import HashEmbedder, OverlapReranker
 
@@ -225,6 +225,25 @@ def test_numbers_of_results(store: Qwen3VectorStore):
         count(Mode.DEFAULT, similarity_top_k=0)
 
 
+def test_hybrid_recalls_as_deep_as_the_settings_say(monkeypatch: pytest.MonkeyPatch):
+    asked: list[int | None] = []
+    with Qwen3VectorStore(":memory:", embedder=HashEmbedder(), reranker="off", settings=Settings.load(candidates=7)) as store:
+        search = store.passages.search
+        monkeypatch.setattr(
+            store.passages, "search", lambda words, **options: asked.append(options["candidates"]) or search(words, **options)
+        )
+        filled(store).query(VectorStoreQuery(query_str="keys", mode=Mode.HYBRID, similarity_top_k=2))
+        store.query(VectorStoreQuery(query_str="keys", mode=Mode.HYBRID, similarity_top_k=2, sparse_top_k=60))
+    assert asked == [None, 60]
+
+
+def test_an_embedding_needs_no_words(store: Qwen3VectorStore):
+    vector = HashEmbedder().embed_queries(["keys"])[0].tolist()
+    for mode in (Mode.DEFAULT, Mode.MMR):
+        by_words = filled(store).query(VectorStoreQuery(query_str="keys", mode=mode))
+        assert store.query(VectorStoreQuery(query_str="", query_embedding=vector, mode=mode)).ids == by_words.ids
+
+
 def test_restricted_to_nodes_documents_and_filters(store: Qwen3VectorStore):
     filled(store).add([of("other", "new", "keys of the other document", length=1)])
 
@@ -288,6 +307,8 @@ def test_get_nodes_has_no_limit_and_keeps_the_order_asked_for(store: Qwen3Vector
     assert len(store.get_nodes(filters=even)) == 350
     wanted = [f"n{number}" for number in (5, 600, 2, 0)]
     assert ids(store.get_nodes(wanted)) == wanted
+    assert ids(store.get_nodes(["n5", "n5"])) == ["n5"]
+    assert ids(store.get_nodes(["n2", "n2"], even)) == ["n2"]
     assert ids(store.get_nodes([*wanted, "nowhere"], even)) == ["n600", "n2", "n0"]
     assert store.get_nodes([]) == store.get_nodes([], even) == []
 
@@ -380,6 +401,15 @@ def test_the_embedding_model_is_the_collections_own(store: Qwen3VectorStore):
     model = store.embed_model(instruction="Find it")
     assert model.embedder is store.passages.embedder()
     assert model.instruction == "Find it"
+    with Qwen3VectorStore(":memory:", embedder=HashEmbedder(), settings=Settings.load(instruction="Find food")) as other:
+        assert other.embed_model().instruction == "Find food"
+
+
+def test_the_source_in_metadata_is_that_of_the_core(store: Qwen3VectorStore):
+    store.add([TextNode(id_="a", text="keys", metadata={"source": "a.md"}), TextNode(id_="b", text="keys", metadata={"source": ["b.md"]})])
+    [hit] = store.passages.search("keys", filters={"source": "a.md"}, rerank=False)
+    assert (hit.id, hit.source) == ("a", "a.md")
+    assert [node.metadata["source"] for node in store.get_nodes(["a", "b"])] == ["a.md", ["b.md"]]
 
 
 def test_serialised_without_client_and_models(store: Qwen3VectorStore):

@@ -136,7 +136,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
     def _scored(self, given: NodeWithScore, score: float | None) -> NodeWithScore:
         """A copy with its new score; without one, what the deadline left."""
         scores = {RETRIEVAL_SCORE: given.node.metadata.get(RETRIEVAL_SCORE, given.score), RELEVANCE_SCORE: score}
-        node = with_scores(given.node, scores) if self.keep_scores else given.node.model_copy()
+        node = with_scores(given.node, scores if self.keep_scores else {})
         return NodeWithScore(node=node, score=given.score if score is None else score)
 
 
@@ -168,11 +168,15 @@ class _Reported:
 
 
 def with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
-    """A copy of a node with those scores that there are in its metadata, where neither embedders nor language models are shown them."""
+    """A copy of a node with those scores that there are in its metadata, where neither embedders nor language models are shown them.
+
+    A score that is None takes an earlier query's away.
+    """
     known = {name: score for name, score in scores.items() if score is not None}
+    others = {name: value for name, value in node.metadata.items() if name not in scores}
     return node.model_copy(
         update={
-            "metadata": {**node.metadata, **known},
+            "metadata": {**others, **known},
             "excluded_embed_metadata_keys": _united(node.excluded_embed_metadata_keys, known),
             "excluded_llm_metadata_keys": _united(node.excluded_llm_metadata_keys, known),
         }

@@ -97,7 +97,7 @@ class Qwen3Retriever(BaseRetriever):
         filters = self._filters
         return {
             **self._options,
-            "instruction": instruction_of(query) or self._options.get("instruction"),
+            "instruction": instruction_of(query) or self._options.get("instruction") or self._store.passages.instruction,
             "filters": self._store.filter(filters) if isinstance(filters, MetadataFilters) else filters,
             "vector": query.embedding,
         }

@@ -25,7 +25,7 @@ from qwen3_rag.models.base import EmbedderLike, RerankerLike, embed_documents_as
 from qwen3_rag.passages import PAGE, Passages
 from qwen3_rag.settings import Settings
 from qwen3_rag.store.schema import read_space
-from qwen3_rag.types import Hit, Hits
+from qwen3_rag.types import Hit, Hits, Passage
 
 Place = str | Path | QdrantClient | KnowledgeBase | Passages
 """Where nodes are kept: a folder, `":memory:"`, a client, an open knowledge base, or its passages."""
@@ -102,8 +102,11 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         return asynchronous(self.client)
 
     def embed_model(self, **options: Any) -> Qwen3Embedding:
-        """The embedding model of this collection, for an index over it: the same weights, loaded once. `options` as `Qwen3Embedding`."""
-        return Qwen3Embedding(embedder=self._passages.embedder(), **options)
+        """The embedding model of this collection, for an index over it: the same weights, loaded once, and its settings' instruction.
+
+        `options` as `Qwen3Embedding`.
+        """
+        return Qwen3Embedding(embedder=self._passages.embedder(), **{"instruction": self._passages.instruction, **options})
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Write nodes; one with the id of an earlier one replaces it. Those without an embedding are embedded here.
@@ -116,13 +119,13 @@ class Qwen3VectorStore(BasePydanticVectorStore):
             ConfigurationError: a node that cannot be stored.
         """
         _refuse(kwargs)
-        self._passages.put([to_passage(node) for node in nodes], self._vectors(nodes))
+        self._passages.put(_as_passages(nodes), self._vectors(nodes))
         return self._written(nodes)
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """`add` without blocking the event loop; concurrent calls are embedded in shared batches."""
         _refuse(kwargs)
-        await self._passages.aput([to_passage(node) for node in nodes], await self._avectors(nodes))
+        await self._passages.aput(await asyncio.to_thread(_as_passages, nodes), await self._avectors(nodes))
         return self._written(nodes)
 
     def replace_nodes(self, ref_doc_id: str, nodes: Sequence[BaseNode]) -> list[str]:
@@ -134,18 +137,21 @@ class Qwen3VectorStore(BasePydanticVectorStore):
             ConfigurationError: a node of another document.
         """
         _check_source(ref_doc_id, nodes)
-        return self._passages.replace(ref_doc_id, [to_passage(node) for node in nodes], self._vectors(nodes))
+        self._passages.replace(ref_doc_id, _as_passages(nodes), self._vectors(nodes))
+        return self._written(nodes, ref_doc_id)
 
     async def areplace_nodes(self, ref_doc_id: str, nodes: Sequence[BaseNode]) -> list[str]:
         """`replace_nodes` without blocking the event loop."""
         _check_source(ref_doc_id, nodes)
-        return await self._passages.areplace(ref_doc_id, [to_passage(node) for node in nodes], await self._avectors(nodes))
+        await self._passages.areplace(ref_doc_id, await asyncio.to_thread(_as_passages, nodes), await self._avectors(nodes))
+        return self._written(nodes, ref_doc_id)
 
     def replacing(self) -> Replacing:
         """Put an `IngestionPipeline` run, or anything else that deletes before it adds, into the core's write order.
 
         Inside, nodes are written at once, and those added are all there is of their documents: `delete` waits until the end, where what
-        a document had before goes. If an error ends it, nothing is deleted; the next run mends it.
+        a document had before goes. If an error ends it, nothing is deleted: the next run inside `replacing` mends what has changed, but
+        documents that were to go for good have to be deleted again, since the pipeline's docstore has forgotten them.
 
         Example:
             >>> with store.replacing():  # doctest: +SKIP
@@ -166,7 +172,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
             return list(self._nodes(self._passages.get(node_ids)))
         met = all_of(of_nodes(node_ids), self.filter(filters))
         found = {node.node_id: node for node in self._nodes(self._passages.select(met))} if node_ids else {}
-        return [found[node_id] for node_id in node_ids if node_id in found]
+        return [found[node_id] for node_id in dict.fromkeys(node_ids) if node_id in found]
 
     async def aget_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """`get_nodes` without blocking the event loop."""
@@ -298,19 +304,19 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         return _merged(nodes, lambda texts: self._passages.embedder().embed_documents(texts).tolist())
 
     async def _avectors(self, nodes: Sequence[BaseNode]) -> list[list[float]] | None:
-        missing = _missing(nodes)
+        missing = await asyncio.to_thread(_missing, nodes)
         if len(missing) in (0, len(nodes)):
             return _merged(nodes, lambda _: [])
         embedder = await asyncio.to_thread(self._passages.embedder)
         computed = (await embed_documents_async(embedder, missing)).tolist()
         return _merged(nodes, lambda _: computed)
 
-    def _written(self, nodes: Sequence[BaseNode]) -> list[str]:
+    def _written(self, nodes: Sequence[BaseNode], document_id: str | None = None) -> list[str]:
         """The nodes' ids, noted where they are to replace what their documents had before."""
         replacement = under_way(self)
         if replacement is not None:
             for node in nodes:
-                replacement.written(node.ref_doc_id or node.node_id, node.node_id)
+                replacement.written(document_id or node.ref_doc_id or node.node_id, node.node_id)
         return [node.node_id for node in nodes]
 
     def _settle(self, replacement: Replacement) -> None:
@@ -318,6 +324,10 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         for document_id, kept in replacement.nodes.items():
             stale = models.Filter(must=[of_documents([document_id])], must_not=[of_nodes(sorted(kept))])
             self._passages.delete_where(stale)
+
+
+def _as_passages(nodes: Sequence[BaseNode]) -> list[Passage]:
+    return [to_passage(node) for node in nodes]
 
 
 def _missing(nodes: Sequence[BaseNode]) -> list[str]:

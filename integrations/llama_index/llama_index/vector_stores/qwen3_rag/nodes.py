@@ -40,7 +40,8 @@ HEADINGS = " > "
 def to_passage(node: BaseNode) -> Passage:
     """The passage that stands for a node; EMBED-mode content is what is embedded and what BM25 counts.
 
-    Headings in the metadata, as `Qwen3NodeParser` puts them there, are the passage's own as well: the core's reranker reads them.
+    Headings in the metadata, as `Qwen3NodeParser` puts them there, are the passage's own as well: the core's reranker reads them. So is
+    `source`, which the core's filters and hits know.
 
     Raises:
         ConfigurationError: the node holds something that JSON cannot express.
@@ -55,6 +56,7 @@ def to_passage(node: BaseNode) -> Passage:
         node.get_content(metadata_mode=MetadataMode.NONE),
         node.metadata,
         document_id=node.ref_doc_id,
+        source=_text_or_none(node.metadata.get("source")),
         headings=_headings(node),
         embed_as=node.get_content(metadata_mode=MetadataMode.EMBED),
         extra={EXTRA_KEY: kept},
@@ -73,6 +75,10 @@ def to_node(hit: Hit) -> BaseNode:
 def _headings(node: BaseNode) -> tuple[str, ...]:
     path = node.metadata.get("headings")
     return tuple(path.split(HEADINGS)) if isinstance(path, str) and path else ()
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _without_text(fields: dict[str, Any]) -> dict[str, Any]:

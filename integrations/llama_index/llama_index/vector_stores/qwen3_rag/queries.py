@@ -65,10 +65,11 @@ def plan(query: VectorStoreQuery, filters: models.Filter | None, given: dict[str
 
 
 def _hybrid(query: VectorStoreQuery) -> dict[str, Any]:
-    """Recall is as deep as the core's own, and deeper where the query asks for more of one ranker."""
+    """Recall is as deep as the core's own (None), and deeper where the query asks for more of one ranker."""
     top_k = query.similarity_top_k if query.hybrid_top_k is None else query.hybrid_top_k
-    deepest = max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * top_k, query.similarity_top_k, query.sparse_top_k or 0)
-    return {"mode": Mode.HYBRID, "top_k": top_k, "dense_weight": query.alpha, "candidates": deepest}
+    usual = max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * top_k)
+    deepest = max(query.similarity_top_k, query.sparse_top_k or 0)
+    return {"mode": Mode.HYBRID, "top_k": top_k, "dense_weight": query.alpha, "candidates": deepest if deepest > usual else None}
 
 
 def _diverse(query: VectorStoreQuery, common: dict[str, Any], given: dict[str, Any]) -> Plan:

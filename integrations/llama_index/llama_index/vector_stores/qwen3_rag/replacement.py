@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from qwen3_rag.errors import ConfigurationError
+
 
 @dataclass(slots=True)
 class Replacement:
     """For each document that was written or deleted meanwhile, the ids of the nodes that it now has."""
 
     nodes: dict[str, set[str]] = field(default_factory=dict)
+    ended: bool = False
 
     def written(self, document_id: str, node_id: str) -> None:
         """A node was put into the store."""
@@ -30,8 +33,9 @@ _UNDER_WAY: ContextVar[Mapping[int, Replacement]] = ContextVar("replacements", d
 
 
 def under_way(store: object) -> Replacement | None:
-    """The replacement of a store in this context, if there is one."""
-    return _UNDER_WAY.get().get(id(store))
+    """The replacement of a store in this context, if there is one. A task that was started inside it may outlive it."""
+    noted = _UNDER_WAY.get().get(id(store))
+    return None if noted is None or noted.ended else noted
 
 
 class Replacing:
@@ -43,10 +47,12 @@ class Replacing:
         self._noted = Replacement()
 
     def __enter__(self) -> None:
+        if under_way(self._store) is not None:
+            raise ConfigurationError("replacing() is under way already. Put both into one `with`: the inner end would know half of it.")
         self._token = _UNDER_WAY.set({**_UNDER_WAY.get(), id(self._store): self._noted})
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _UNDER_WAY.reset(self._token)
+        self._end()
         if kind is None:
             self._settle(self._noted)
 
@@ -54,6 +60,10 @@ class Replacing:
         self.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _UNDER_WAY.reset(self._token)
+        self._end()
         if kind is None:
             await asyncio.to_thread(self._settle, self._noted)
+
+    def _end(self) -> None:
+        self._noted.ended = True
+        _UNDER_WAY.reset(self._token)
