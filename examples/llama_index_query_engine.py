@@ -1,4 +1,4 @@
-"""Answer questions about a folder with LlamaIndex. Run it: `.venv/bin/python examples/llama_index_query_engine.py`.
+"""Ask a folder, with LlamaIndex. From a fresh clone: make demo, then .venv/bin/python examples/llama_index_query_engine.py.
 
 `Extract` needs no model: it answers with the sentence most like the question. Give `main` any LLM of LlamaIndex in its place.
 """

@@ -1,4 +1,4 @@
-"""One collection, three readers. Run it: `.venv/bin/python examples/shared_collection.py`.
+"""One collection, three readers. From a fresh clone: make demo, then .venv/bin/python examples/shared_collection.py.
 
 LangChain writes, LlamaIndex and the core find what it wrote; LlamaIndex adds to it, and LangChain finds that. They share vectors, BM25 and
 filters, since all of them use the core's schema; the knowledge base could ingest folders beside.

@@ -126,6 +126,15 @@ def test_a_cache_tells_roles_instructions_and_spaces_apart():
     ]
 
 
+@pytest.mark.parametrize("changed", [{"instruction": "Other"}, {"dim": 32}], ids=str)
+def test_a_copy_has_keys_of_its_own(changed: dict[str, Any]):
+    model = Qwen3Embedding(embedder=Recording(), embeddings_cache=SimpleKVStore())
+    model.get_query_embedding("t")
+    copied = model.model_copy(update=changed)
+    assert copied.get_query_embedding("t") == Qwen3Embedding(embedder=Recording(), **changed).get_query_embedding("t")
+    assert copied.get_query_embedding("t") != model.get_query_embedding("t")
+
+
 async def test_a_cache_used_by_tasks():
     embedder = Recording()
     model = Qwen3Embedding(embedder=embedder, instruction="Find")

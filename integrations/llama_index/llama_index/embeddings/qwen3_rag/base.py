@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -122,6 +122,13 @@ class Qwen3Embedding(BaseEmbedding):
             value = KeyedCache(value, self._cache_key)
         super().__setattr__(name, value)
 
+    def __copy__(self) -> Self:
+        """A copy, which may be given another instruction, looks its own vectors up."""
+        copied = super().__copy__()
+        if isinstance(copied.embeddings_cache, KeyedCache):
+            copied.embeddings_cache = copied.embeddings_cache.store
+        return copied
+
     def __reduce__(self) -> tuple[Any, ...]:
         """For worker processes: a model of this package is loaded there by its name, any other goes along. Caches stay here."""
         fields = {name: value for name, value in self.__dict__.items() if name not in _OF_THIS_PROCESS}
@@ -169,7 +176,8 @@ class Qwen3Embedding(BaseEmbedding):
         return await asyncio.to_thread(self._cut, texts)
 
     def _cache_key(self, role: Role, text: str) -> str:
-        facts = [role, self.instruction if role is Role.QUERY else None, self.fingerprint, self.max_length, self.quantization, text]
+        instruction = self.instruction if role is Role.QUERY else None
+        facts = [role, instruction, self.fingerprint, self.dim, self.max_length, self.quantization, text]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
