@@ -196,10 +196,10 @@ class Passages:
         """Delete every passage that meets `filters`. Chunks of ingested documents stay: `KnowledgeBase.delete` deletes those.
 
         Raises:
-            ConfigurationError: without a filter. `clear` deletes all.
+            ConfigurationError: without a filter, or with one of empty groups only. `clear` deletes all.
         """
         conditions = build_filter(filters)
-        if conditions is None:
+        if conditions is None or _restricts_nothing(conditions):
             raise ConfigurationError("delete_where needs a filter. To delete every passage: clear().")
         self._delete(models.FilterSelector(filter=models.Filter(must=[conditions], must_not=[_NOT_A_PASSAGE])))
 
@@ -329,6 +329,14 @@ def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
     kept: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
     of_document = models.FieldCondition(key="document_id", match=models.MatchValue(value=document_id))
     return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[_NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
+
+
+def _restricts_nothing(condition: models.Condition) -> bool:
+    """Whether this is a filter of nothing but empty groups, such as `{"$and": []}`: a list that came out empty asks for no deletion."""
+    if not isinstance(condition, models.Filter) or condition.should or condition.min_should or condition.must_not:
+        return False
+    parts = condition.must if isinstance(condition.must, list) else [condition.must] if condition.must else []
+    return all(map(_restricts_nothing, parts))
 
 
 def _as_uuid(passage_id: str) -> str | None:

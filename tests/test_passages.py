@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,17 @@ def test_delete_by_id_and_by_filter(passages: Passages):
         passages.delete_where({})
     passages.clear()
     assert passages.count() == 0
+
+
+@pytest.mark.parametrize("filters", [None, {}, {"$and": []}, {"$and": [{}, {"$and": []}]}], ids=str)
+def test_deleting_by_a_filter_of_nothing_is_refused(filters: Any):
+    with Passages.open(":memory:", embedder=HashEmbedder(), reranker="off") as passages:
+        filled(passages)
+        with pytest.raises(ConfigurationError, match="needs a filter"):
+            passages.delete_where(filters)
+        assert passages.count() == len(TEXTS)
+        passages.delete_where({"$and": [{}, {"length": {"$gt": 0}}]})
+        assert passages.count() == 0
 
 
 def test_filters_see_ids_and_metadata(passages: Passages):
