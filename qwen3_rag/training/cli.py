@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from qwen3_rag.training.mining import MiningSettings
-from qwen3_rag.training.settings import EmbedderTraining, Exporting, Merging, RerankerTraining, read_settings
+from qwen3_rag.training.settings import EmbedderTraining, Exporting, Merging, MiningSettings, RerankerTraining, read_settings
 from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
 
 train_app = typer.Typer(

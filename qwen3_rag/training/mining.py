@@ -10,77 +10,16 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from itertools import groupby, islice
-from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import RerankerLike
 from qwen3_rag.training.pairs import Pair, fingerprint
 from qwen3_rag.training.searching import Found, Searcher, similarities
-from qwen3_rag.training.settings import STRICT, Count, Weight
-from qwen3_rag.types import Mode
+from qwen3_rag.training.settings import MiningSettings, Sampling
 
 _PAIRS_AT_A_TIME = 64
-
-
-class Sampling(StrEnum):
-    """Which of the candidates that may be negatives are taken."""
-
-    HARDEST = "hardest"
-    RANDOM = "random"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MiningSettings:
-    """`[mine]`.
-
-    Attributes:
-        pairs: files of pairs.
-        kb: folder of the knowledge base to search. One of `kb` and `passages` is given.
-        passages: JSON Lines with `text`, searched exactly with `embedder`.
-        output: the pairs with their negatives.
-        embedder: for `passages`; None takes the default model.
-        reranker: scores candidates and positive instead of the cosine; None leaves it to the cosine.
-        mode: how the knowledge base is searched, hybrid or dense.
-        negatives: most of them for each pair, those that it has already included.
-        first_rank: the window's first rank, 1 is the best hit.
-        last_rank: its last rank.
-        relative: a negative's score is at most this share of the positive's; None sets no such limit.
-        absolute: and at least so much below it; None sets no such limit.
-        sampling: hardest, or random within the window and the margins.
-        seed: of random sampling.
-    """
-
-    pairs: tuple[Path, ...] = ()
-    kb: Path | None = None
-    passages: Path | None = None
-    output: Path = Path("mined.jsonl")
-    embedder: str | None = None
-    reranker: str | None = None
-    mode: Mode = Mode.HYBRID
-    negatives: Count = 7
-    first_rank: Count = 10
-    last_rank: Count = 100
-    relative: Annotated[float, Field(gt=0, le=1)] | None = 0.95
-    absolute: Weight | None = None
-    sampling: Sampling = Sampling.RANDOM
-    seed: int = 0
-
-    __pydantic_config__ = STRICT
-
-    def limit(self, positive: float) -> float:
-        """The highest score of a negative beside a positive of this score."""
-        limits = [positive]
-        if self.relative is not None:
-            limits.append(positive - (1 - self.relative) * abs(positive))
-        if self.absolute is not None:
-            limits.append(positive - self.absolute)
-        return min(limits) if len(limits) > 1 else float("inf")
 
 
 def mine(

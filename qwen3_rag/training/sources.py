@@ -12,10 +12,11 @@ from qwen3_rag.knowledge_base import KnowledgeBase
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import OFF, ModelBinding, ModelChoice
 from qwen3_rag.settings import CATALOG_FILE, Settings
-from qwen3_rag.training.mining import MiningSettings, mine
+from qwen3_rag.training.mining import mine
 from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
 from qwen3_rag.training.passages import passages_of, read_passages
 from qwen3_rag.training.searching import ExactSearcher, KnowledgeBaseSearcher, Searcher
+from qwen3_rag.training.settings import MiningSettings
 from qwen3_rag.types import Mode, Passage
 
 

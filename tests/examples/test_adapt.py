@@ -12,8 +12,7 @@ import pytest
 
 from qwen3_rag.settings import SourceSettings
 from qwen3_rag.sources import SourceFile, discover, read
-from qwen3_rag.training.mining import MiningSettings
-from qwen3_rag.training.settings import EmbedderTraining, Exporting, Merging, read_settings
+from qwen3_rag.training.settings import EmbedderTraining, Exporting, Merging, MiningSettings, read_settings
 from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

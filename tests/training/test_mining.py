@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from qwen3_rag import KnowledgeBase
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import ResultArray
-from qwen3_rag.training.mining import MiningSettings, Sampling, mine
+from qwen3_rag.training.mining import mine
 from qwen3_rag.training.pairs import Pair, fingerprint
 from qwen3_rag.training.searching import ExactSearcher, Found, KnowledgeBaseSearcher, similarities
+from qwen3_rag.training.settings import MiningSettings, Sampling
 from qwen3_rag.types import Mode, Passage
 from tests.fakes import HashEmbedder, OverlapReranker
 
