@@ -6,11 +6,12 @@ and with these and a length and a language it then writes. The words are this pr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qwen3_rag.training.pairs import Task
-from qwen3_rag.training.synthesis.tasks import KINDS, Difficulty
+from qwen3_rag.training.synthesis.tasks import KINDS, LISTED, Difficulty
 
 MOST_CHARACTERS = 6000
 """What a prompt shows of a passage."""
@@ -62,7 +63,8 @@ def configuration_prompt(task: Task, passage: str, roles: Sequence[str]) -> Mess
 def generation_prompt(task: Task, passage: str, order: Order) -> Messages:
     """Ask for the pair itself; answered by the task's class in `answers`."""
     kind = KINDS[task]
-    fields = ", ".join(f'"{name}": {meaning}' for name, meaning in kind.fields.items())
+    fields = "\n".join(f"- {name}: {meaning}" for name, meaning in kind.fields.items())
+    shape = json.dumps({name: ["…", "…", "…"] if name in LISTED else "…" for name in kind.fields}, ensure_ascii=False)
     language = LANGUAGES.get(order.language, order.language)
     target = "Write the translation in" if task is Task.BITEXT else "Write in"
     few, many = order.words
@@ -74,7 +76,8 @@ def generation_prompt(task: Task, passage: str, order: Order) -> Messages:
         f"Difficulty: {order.difficulty} ({_DIFFICULTIES[order.difficulty]}){length}\n"
         f"Language: {target} {language}, whatever the language of the passage.\n\n"
         f"{kind.order}\n\n"
-        f"Answer like this: {{{fields}}}"
+        f"Fields:\n{fields}\n\n"
+        f"Answer like this: {shape}"
     )
 
 

@@ -20,6 +20,10 @@ class Difficulty(StrEnum):
     PHD = "phd"
 
 
+LISTED = frozenset({"other_labels"})
+"""Fields that hold several texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of pairs.
@@ -55,7 +59,7 @@ KINDS: Mapping[Task, Kind] = {
             "Write the query that this person would type. The passage must be enough to answer it. It must make sense to someone who has "
             "never seen the passage, so it never says 'the passage', 'the text' or 'this document', and it must not copy a sentence of it."
         ),
-        fields={"query": "the query, nothing else"},
+        fields={"query": "the query"},
     ),
     Task.BITEXT: Kind(
         aim="a sentence of this passage and its translation",
