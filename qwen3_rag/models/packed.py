@@ -16,7 +16,7 @@ from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 
 from qwen3_rag.models import fused
 from qwen3_rag.models.attention import PACKED, Kernel, kernel_for
-from qwen3_rag.models.packing import Item, pack
+from qwen3_rag.models.packing import Item, Row, pack
 
 Angles = tuple[torch.Tensor, torch.Tensor]
 
@@ -34,7 +34,7 @@ class PackedForward:
         device = model.device
         hidden = model.embed_tokens(torch.tensor(row.ids, device=device).unsqueeze(0))
         rotation: Angles = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
-        kernel = kernel_for(row, device, hidden.dtype)
+        kernel = self._kernel(row, device, hidden.dtype)
         last = torch.tensor([segment.last for segment in row.ends], device=device)
         if fused.can_fuse(model, hidden):
             return self._fused(hidden[0], fused.Rotation.of(*rotation), kernel, last)
@@ -42,6 +42,10 @@ class PackedForward:
             hidden = layer(hidden, position_embeddings=rotation, kernel=kernel)
         states: torch.Tensor = model.norm(_last_layer(model.layers[-1], hidden, rotation, kernel, last))
         return states[0]
+
+    def _kernel(self, row: Row, device: torch.device, dtype: torch.dtype) -> Kernel:
+        """How attention over `row` is computed."""
+        return kernel_for(row, device, dtype)
 
     def _fused(self, hidden: torch.Tensor, rotation: fused.Rotation, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
         layers = self._model.layers

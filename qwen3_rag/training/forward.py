@@ -11,30 +11,17 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from qwen3_rag.models.attention import BlockAttention, kernel_for
-from qwen3_rag.models.packed import Angles, PackedForward, _last_layer
-from qwen3_rag.models.packing import Item, Row, Segment, pack
+from qwen3_rag.models.attention import BlockAttention, Kernel
+from qwen3_rag.models.packed import PackedForward
+from qwen3_rag.models.packing import Row, Segment
 
 
 class TrainingForward(PackedForward):
     """Calls the layers of a `Qwen3Model` on packed rows; without gradients as in inference."""
 
-    def __call__(self, items: Sequence[Item]) -> torch.Tensor:
-        """As `PackedForward`, shape (n, hidden)."""
-        if not torch.is_grad_enabled():
-            return super().__call__(items)
-        model, row = self._model, pack(items)
-        device = model.device
-        hidden = model.embed_tokens(torch.tensor(row.ids, device=device).unsqueeze(0))
-        rotation: Angles = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
-        kernel = kernel_for(row, device, hidden.dtype)
-        if isinstance(kernel, BlockAttention):
-            kernel = SegmentAttention(row)
-        for layer in model.layers[:-1]:
-            hidden = layer(hidden, position_embeddings=rotation, kernel=kernel)
-        last = torch.tensor([segment.last for segment in row.ends], device=device)
-        states: torch.Tensor = model.norm(_last_layer(model.layers[-1], hidden, rotation, kernel, last))
-        return states[0]
+    def _kernel(self, row: Row, device: torch.device, dtype: torch.dtype) -> Kernel:
+        kernel = super()._kernel(row, device, dtype)
+        return SegmentAttention(row) if torch.is_grad_enabled() and isinstance(kernel, BlockAttention) else kernel
 
 
 class SegmentAttention:
