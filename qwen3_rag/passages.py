@@ -167,7 +167,8 @@ class Passages:
             return []
         wanted = {passage_id: (passage_point_id(passage_id), _as_uuid(passage_id)) for passage_id in ids}
         points: list[models.ExtendedPointId] = list(dict.fromkeys(point for both in wanted.values() for point in both if point))
-        found = {str(record.id): record for record in self._client.retrieve(self._collection, points, with_payload=True)}
+        records = self._client.retrieve(self._collection, points, with_payload=True)
+        found = {str(record.id): record for record in records if str(record.id) not in self._retriever.hidden()}
         matching = ((found.get(own) or (found.get(chunk) if chunk else None)) for own, chunk in wanted.values())
         return [_hit(record) for record in matching if record is not None]
 
@@ -175,7 +176,9 @@ class Passages:
         """Everything that meets `filters`, in the order of the point ids, page by page: there is no limit. Scores are 0."""
         conditions, offset = build_filter(filters), None
         while self._exists():
-            page, offset = self._client.scroll(self._collection, conditions, limit=PAGE, offset=offset, with_payload=True)
+            page, offset = self._client.scroll(
+                self._collection, self._retriever.visible(conditions), limit=PAGE, offset=offset, with_payload=True
+            )
             yield from map(_hit, page)
             if offset is None:
                 return
@@ -184,7 +187,7 @@ class Passages:
         """How many meet `filters`."""
         if not self._exists():
             return 0
-        return self._client.count(self._collection, count_filter=build_filter(filters), exact=True).count
+        return self._client.count(self._collection, count_filter=self._retriever.visible(build_filter(filters)), exact=True).count
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete passages by id; unknown ids, and those of chunks, are left alone."""

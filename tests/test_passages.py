@@ -333,3 +333,17 @@ def test_collection_of_the_settings():
     with Passages.open(client, embedder=HashEmbedder(), reranker="off", settings=settings) as passages:
         passages.put([Passage(str(uuid.uuid4()), "text")])
     assert client.count("mine").count == 1
+
+
+def test_what_an_ingest_hides_is_not_read_either(tmp_path: Path):
+    """While a batch is being written, its chunks are in the store in two versions, one of which nobody may meet."""
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
+        kb.ingest([Document("doc", "the only version"), Document("other", "something else")])
+        passages = kb.passages()
+        [chunk] = kb.search("only version", top_k=1)
+        kb._visibility.hide([chunk.point_id])
+        assert passages.get([chunk.point_id]) == []
+        assert [hit.document_id for hit in passages.select()] == ["other"]
+        assert passages.count() == 1
+        kb._visibility.hide(())
+        assert passages.count() == 2

@@ -70,7 +70,7 @@ class Retriever:
         self._settings = settings
         self._languages = languages
         self._instruction = instruction
-        self._hidden = hidden
+        self.hidden = hidden
         self._bm25 = Bm25Encoder()
 
     @property
@@ -164,7 +164,7 @@ class Retriever:
             _check_query(query)
             vector = self._embed(cast("str", query), instruction or self._instruction)
         queries = Queries(list(vector), None)
-        recalled = recall(self._client, self._collection, queries, self._visible(conditions), options.depth)
+        recalled = recall(self._client, self._collection, queries, self.visible(conditions), options.depth)
         records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
 
@@ -175,9 +175,9 @@ class Retriever:
             keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
         return await asyncio.to_thread(self.search_diverse, query, **keywords)
 
-    def _visible(self, conditions: models.Filter | None) -> models.Filter | None:
+    def visible(self, conditions: models.Filter | None) -> models.Filter | None:
         """What may be found now. Asked right before recall: loading a model or embedding takes long enough for documents to change."""
-        hidden = self._hidden()
+        hidden = self.hidden()
         if not hidden:
             return conditions
         seen = models.Filter(must_not=[models.HasIdCondition(has_id=list(hidden))])
@@ -236,7 +236,7 @@ class Retriever:
         """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
         options = search.options
         with search.recorder.step("recall", 0) as step:
-            recalled = recall(self._client, self._collection, queries, self._visible(search.conditions), options.depth)
+            recalled = recall(self._client, self._collection, queries, self.visible(search.conditions), options.depth)
             step.returned = len(recalled.ids)
             step.note = f"dense {len(recalled.dense)}, lexical {len(recalled.lexical)}"
         if options.mode is not Mode.HYBRID:
