@@ -37,8 +37,8 @@ class Rotation:
 def can_fuse(model: Any, hidden: torch.Tensor) -> bool:
     """Whether these layers can run here: float32, no gradients, and nothing in the network that they do not know."""
     attention, mlp = model.layers[0].self_attn, model.layers[0].mlp
-    known = hasattr(attention, "q_norm") and model.config.hidden_act == "silu" and {"gate_proj", "up_proj", "down_proj"} <= set(dir(mlp))
-    return bool(known and hidden.dtype == torch.float32 and not torch.is_grad_enabled())
+    known = hasattr(attention, "q_norm") and hasattr(mlp, "gate_proj") and hasattr(mlp, "up_proj") and hasattr(mlp, "down_proj")
+    return bool(known and model.config.hidden_act == "silu" and hidden.dtype == torch.float32 and not torch.is_grad_enabled())
 
 
 def run_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel) -> torch.Tensor:
