@@ -110,7 +110,7 @@ async def test_a_refusal_ends_the_run_and_what_came_before_is_kept(
     chat: InferenceServer, server: ServerSettings, model: ChatModel, tmp_path: Path
 ):
     def refuse(prompt: str, times: int) -> None:
-        if model.calls == 10:
+        if model.calls >= 10:  # three callers count at once, so one of them may never see the tenth
             chat.faults.always = Reply(401, {"error": "credit used up"})
 
     model.spoilt = refuse
