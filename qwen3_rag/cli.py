@@ -120,6 +120,9 @@ def search(
     fusion: Annotated[Fusion | None, typer.Option(help="How their scores are joined.", show_default="completed")] = None,
     candidates: Annotated[int | None, typer.Option(help="Passages recalled before reranking.")] = None,
     rerank: Annotated[str | None, typer.Option(help="A reranker's name, or off.")] = None,
+    rerank_weight: Annotated[
+        float | None, typer.Option(help="Reranker's share in the order, 0 to 1; recall has the rest.", show_default="1")
+    ] = None,
     rerank_deadline: Annotated[float | None, typer.Option(help="Seconds for reranking.", show_default=str(RERANK_DEADLINE))] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how it was found.")] = False,
     as_json: AsJson = False,
@@ -136,6 +139,7 @@ def search(
             mode=mode,
             fusion=fusion,
             candidates=candidates,
+            rerank_weight=rerank_weight,
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )

@@ -196,6 +196,7 @@ class KnowledgeBase:
         candidates: int | None = None,
         fusion: Fusion | str | None = None,
         recall_threshold: float | None = None,
+        rerank_weight: float | None = None,
         rerank_threshold: float | None = None,
         rerank_deadline: float | None = None,
         explain: bool = False,
@@ -212,6 +213,7 @@ class KnowledgeBase:
             candidates: how many passages are recalled before reranking.
             fusion: completed, rrf or dbsf.
             recall_threshold: least recall score.
+            rerank_weight: the reranker's share in the order, 0 to 1; recall has the rest.
             rerank_threshold: least reranker score.
             rerank_deadline: seconds that reranking may take; what was not scored in time follows in recall order.
             explain: fill `hits.trace`.
@@ -238,6 +240,7 @@ class KnowledgeBase:
             candidates=candidates,
             fusion=fusion,
             recall_threshold=recall_threshold,
+            rerank_weight=rerank_weight,
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
             explain=explain,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 UNBROKEN = 2000
 """Columns of output that goes to a file or another program."""
-STAGES = ("dense", "lexical", "fused", "rerank")
+STAGES = ("dense", "lexical", "fused", "rerank", "blended")
 
 
 def show_hits(console: Console, hits: Hits, query: str, *, width: int = 420) -> None:

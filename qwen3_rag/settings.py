@@ -113,6 +113,7 @@ class RetrievalSettings:
     dense_weight: float = 0.5
     rrf_k: int = 60
     recall_threshold: float | None = None
+    rerank_weight: float = 1.0
     rerank_threshold: float | None = None
     rerank_deadline: float | None = None
 
@@ -171,6 +172,7 @@ class Settings(BaseSettings):
     )
     rrf_k: int = Field(60, ge=1, description="Constant of reciprocal rank fusion.")
     recall_threshold: float | None = Field(None, description="Least dense or fused score of a candidate.")
+    rerank_weight: float = Field(1.0, ge=0, le=1, description="Weight of the reranker's score in the order; that of recall has the rest.")
     rerank_threshold: float | None = Field(None, description="Least reranker score of a hit.")
     rerank_deadline: float | None = Field(None, gt=0, description="Seconds reranking may take.")
 
@@ -283,6 +285,7 @@ class Settings(BaseSettings):
             dense_weight=self.dense_weight,
             rrf_k=self.rrf_k,
             recall_threshold=self.recall_threshold,
+            rerank_weight=self.rerank_weight,
             rerank_threshold=self.rerank_threshold,
             rerank_deadline=self.rerank_deadline,
         )

@@ -192,10 +192,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One passage found. `stages` maps `dense`, `lexical`, `fused` and `rerank` to rank and score, as far as they ran.
+    """One passage found. `stages` maps `dense`, `lexical`, `fused`, `rerank` and `blended` to rank and score, as far as they ran.
 
-    `score` is that of the last stage that scored this hit. `reranked` is None when no reranking was asked for, False for a hit
-    that the deadline left in recall order. `passage_id` and `extra` are those of a `Passage`; a chunk has neither.
+    `score` is that of the last ranker that scored this hit: where `blended` gave the order, still the reranker's. `reranked` is None when
+    no reranking was asked for, False for a hit that the deadline left in recall order. `passage_id` and `extra` are those of a `Passage`; a
+    chunk has neither.
     """
 
     document_id: str

@@ -67,8 +67,8 @@ def _union(dense: Scores, lexical: Scores) -> list[str]:
     return list(dict.fromkeys([*dense, *lexical]))
 
 
-def _standardised(scores: Scores, ids: list[str]) -> NDArray[np.float64]:
-    values = np.array([scores.get(point, 0.0) for point in ids], dtype=np.float64)
+def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each value as standard deviations from the mean (z-score); all 0 where they do not differ."""
     if values.size == 0:
         return values
     deviation = float(values.std())
@@ -76,3 +76,7 @@ def _standardised(scores: Scores, ids: list[str]) -> NDArray[np.float64]:
         return np.zeros_like(values)
     centred: NDArray[np.float64] = values - values.mean()
     return centred / deviation
+
+
+def _standardised(scores: Scores, ids: list[str]) -> NDArray[np.float64]:
+    return standardised(np.array([scores.get(point, 0.0) for point in ids], dtype=np.float64))

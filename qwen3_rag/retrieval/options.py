@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from numbers import Real
 from typing import Any, TypedDict, TypeVar
 
 from qwen3_rag.errors import ConfigurationError
@@ -32,6 +33,7 @@ class SearchKeywords(TypedDict, total=False):
     fusion: Fusion | str | None
     dense_weight: float | None
     recall_threshold: float | None
+    rerank_weight: float | None
     rerank_threshold: float | None
     rerank_deadline: float | None
     vector: Sequence[float] | None
@@ -79,8 +81,8 @@ def _check(options: SearchOptions) -> None:
             raise ConfigurationError(
                 f"candidates={options.candidates} is less than top_k={options.top_k}: recall at least as many as are returned."
             )
-    if not 0 <= options.dense_weight <= 1:
-        raise ConfigurationError(f"dense_weight={options.dense_weight} is not between 0 and 1.")
+    _share("dense_weight", options.dense_weight)
+    _share("rerank_weight", options.rerank_weight)
     if options.rerank_deadline is not None and not options.rerank_deadline > 0:
         raise ConfigurationError(
             f"rerank_deadline={options.rerank_deadline} is not a positive number of seconds; rerank=False turns it off."
@@ -91,6 +93,11 @@ def _check(options: SearchOptions) -> None:
         value = getattr(options, name)
         if value is not None and math.isnan(value):
             raise ConfigurationError(f"{name} is not a number.")
+
+
+def _share(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ConfigurationError(f"{name}={value!r} is not a number between 0 and 1.")
 
 
 def _at_least_one(name: str, value: Any) -> None:

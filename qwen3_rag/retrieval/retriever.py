@@ -13,10 +13,12 @@ from qdrant_client.client_base import QdrantBase
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
+from qwen3_rag.retrieval.blending import RERANKER_ALONE, blended, ordered
 from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
 from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
+from qwen3_rag.retrieval.reranking import Reranked
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
 from qwen3_rag.retrieval.tracing import Recorder
 from qwen3_rag.settings import RetrievalSettings
@@ -91,6 +93,7 @@ class Retriever:
         fusion: Fusion | str | None = None,
         dense_weight: float | None = None,
         recall_threshold: float | None = None,
+        rerank_weight: float | None = None,
         rerank_threshold: float | None = None,
         rerank_deadline: float | None = None,
         vector: Sequence[float] | None = None,
@@ -102,8 +105,10 @@ class Retriever:
         `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
         score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `dense_weight` is the dense ranker's share in
         fusion, 0 to 1. `vector` is the query's embedding where it is known already; dense mode without reranking then needs no words, and
-        `query` may be None or empty. `rerank_threshold` is the least P(yes) of a
-        hit that was reranked; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
+        `query` may be None or empty. `rerank_weight` is the reranker's share in the order of the hits that it scored, 0 to 1, and recall
+        has the rest: both are standardised over these hits, the reranker by its log-odds. Below 1 it adds the stage `blended`; a hit's
+        score stays P(yes). `rerank_threshold` is the least P(yes) of a hit that was reranked, whatever the weight; hits the deadline left
+        unscored are kept. `explain` adds `hits.trace`.
 
         Raises:
             ConfigurationError: an empty query, or an option out of range.
@@ -118,6 +123,7 @@ class Retriever:
             fusion=fusion,
             dense_weight=dense_weight,
             recall_threshold=recall_threshold,
+            rerank_weight=rerank_weight,
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
         )
@@ -322,17 +328,14 @@ def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> 
 
 
 def _rerank(search: _Search, reranker: RerankerLike, hits: list[Hit]) -> list[Hit]:
-    """Reranked hits by score, then in recall order those the deadline left unscored."""
+    """Reranked hits, best first, then in recall order those the deadline left unscored. A threshold drops hits, and reorders none."""
     options = search.options
     with search.recorder.step("rerank", len(hits)) as step:
         documents = [embedding_text(hit) for hit in hits]
         result = rerank_documents(reranker, search.query, documents, instruction=search.instruction, deadline=options.rerank_deadline)
         scored, left = len(result.scores), len(hits) - len(result.scores)
         search.deadline_reached = left > 0
-        best = sorted(range(scored), key=lambda index: (-result.scores[index], index))
-        hits = [
-            _with_rerank(hits[index], rank, result.scores[index], result.truncated[index]) for rank, index in enumerate(best, start=1)
-        ] + [replace(hit, reranked=False) for hit in hits[scored:]]
+        hits = _reordered(hits, result, options.rerank_weight) + [replace(hit, reranked=False) for hit in hits[scored:]]
         if options.rerank_threshold is not None:
             hits = [hit for hit in hits if not hit.reranked or hit.score >= options.rerank_threshold]
         step.returned = len(hits)
@@ -340,12 +343,27 @@ def _rerank(search: _Search, reranker: RerankerLike, hits: list[Hit]) -> list[Hi
     return hits
 
 
-def _with_rerank(hit: Hit, rank: int, score: float, truncated: bool) -> Hit:
-    return replace(hit, score=score, stages={**hit.stages, "rerank": Stage(rank, score)}, reranked=True, truncated=truncated)
+def _reordered(hits: Sequence[Hit], result: Reranked, rerank_weight: float) -> list[Hit]:
+    """Hits with the scores of `result`, best first. Where recall has a say, the stage `blended` gives the order instead of `rerank`."""
+    stages = {"rerank": _staged(result.scores)}
+    if rerank_weight != RERANKER_ALONE:
+        stages["blended"] = _staged(blended(result.scores, [hit.score for hit in hits], rerank_weight))
+    scored = [
+        replace(hit, score=score, stages={**hit.stages, **{name: of[index] for name, of in stages.items()}}, reranked=True, truncated=cut)
+        for index, (hit, score, cut) in enumerate(zip(hits, result.scores, result.truncated, strict=False))
+    ]
+    deciding = list(stages)[-1]
+    return sorted(scored, key=lambda hit: hit.stages[deciding].rank)
+
+
+def _staged(scores: Sequence[float]) -> list[Stage]:
+    ranks = {index: rank for rank, index in enumerate(ordered(scores), start=1)}
+    return [Stage(ranks[index], score) for index, score in enumerate(scores)]
 
 
 def _rerank_note(options: SearchOptions, left: int, dropped: int) -> str:
-    notes = [f"deadline of {options.rerank_deadline:g} s left {left} unscored"] if left else []
+    notes = [] if options.rerank_weight == RERANKER_ALONE else [f"blended with recall, rerank_weight {options.rerank_weight:g}"]
+    notes += [f"deadline of {options.rerank_deadline:g} s left {left} unscored"] if left else []
     notes += [f"{dropped} below {options.rerank_threshold:g}"] if dropped else []
     return ", ".join(notes)
 

@@ -9,11 +9,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_qwen3_rag.rerankers import RELEVANCE_SCORE
+from langchain_qwen3_rag.rerankers import RELEVANCE_SCORE, RETRIEVAL_SCORE
 from qwen3_rag.types import Hit, Passage, Trace
-
-RETRIEVAL_SCORE = "retrieval_score"
-"""The score in recall in a document's metadata: fused, cosine or BM25, as the mode is."""
 
 CHUNK_FIELDS = ("source", "title", "headings", "document_id", "ordinal", "start", "end")
 """What a chunk's document shows in its metadata of what the core knows of it."""

@@ -11,11 +11,14 @@ from pydantic import ConfigDict, Field
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.retrieval.blending import RERANKER_ALONE, best_first, recall_scores
 from qwen3_rag.retrieval.reranking import Reranked, arerank, rerank
 from qwen3_rag.settings import DEFAULT_RERANKER
 
 RELEVANCE_SCORE = "relevance_score"
 """The reranker's score in a document's metadata: P(yes)."""
+RETRIEVAL_SCORE = "retrieval_score"
+"""The score in recall in a document's metadata: fused, cosine or BM25, as the mode is."""
 
 
 class Qwen3Reranker(BaseDocumentCompressor):
@@ -24,6 +27,9 @@ class Qwen3Reranker(BaseDocumentCompressor):
     Each document that comes back is a copy whose metadata has `relevance_score`, between 0 and 1; everything else in it is kept, such as
     the `retrieval_score` of `Qwen3Retriever`. Equal scores keep their order. Documents that the deadline left unscored come last, in
     their order and without `relevance_score`.
+
+    With `rerank_weight` below 1 the `retrieval_score` that documents came with has the rest of the say in their order. A document without
+    one counts as an average one; that none has one is an error.
 
     Example:
         >>> compressor = Qwen3Reranker(top_n=5, deadline=0.5)  # doctest: +SKIP
@@ -40,8 +46,10 @@ class Qwen3Reranker(BaseDocumentCompressor):
     """How many documents are kept; None keeps all."""
     instruction: str | None = None
     """The task in English; None is the model's usual one, web search."""
+    rerank_weight: float = Field(default=1.0, ge=0, le=1)
+    """The reranker's share in the order; `retrieval_score` has the rest."""
     score_threshold: float | None = None
-    """Least score of a document that was scored."""
+    """Least `relevance_score` of a document that was scored."""
     deadline: float | None = Field(default=None, gt=0)
     """Seconds that scoring may take."""
     device: str = "auto"
@@ -60,18 +68,34 @@ class Qwen3Reranker(BaseDocumentCompressor):
             self.model = self.reranker.model
 
     def compress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None) -> list[Document]:
-        """The best documents, best first."""
+        """The best documents, best first.
+
+        Raises:
+            ConfigurationError: `rerank_weight` is below 1, and no document has a `retrieval_score`.
+        """
+        recalled = self._recalled(documents)
         result = rerank(self.reranker, query, _texts(documents), instruction=self.instruction, deadline=self.deadline)
-        return self._best(documents, result)
+        return self._best(documents, result, recalled)
 
     async def acompress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None) -> list[Document]:
         """`compress_documents` without blocking the event loop; concurrent calls share batches."""
+        recalled = self._recalled(documents)
         result = await arerank(self.reranker, query, _texts(documents), instruction=self.instruction, deadline=self.deadline)
-        return self._best(documents, result)
+        return self._best(documents, result, recalled)
 
-    def _best(self, documents: Sequence[Document], result: Reranked) -> list[Document]:
+    def _recalled(self, documents: Sequence[Document]) -> list[float | None]:
+        """What recall thought of each document, asked before the model is."""
+        recalled = recall_scores(document.metadata.get(RETRIEVAL_SCORE) for document in documents)
+        if documents and self.rerank_weight != RERANKER_ALONE and not any(score is not None for score in recalled):
+            raise ConfigurationError(
+                f"rerank_weight={self.rerank_weight:g} gives recall a say, but no document has `{RETRIEVAL_SCORE}` in its metadata. "
+                "Retrieve with Qwen3Retriever(rerank=False), which writes it, or leave rerank_weight at 1."
+            )
+        return recalled
+
+    def _best(self, documents: Sequence[Document], result: Reranked, recalled: Sequence[float | None]) -> list[Document]:
         scores = result.scores
-        order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+        order = best_first(scores, recalled, self.rerank_weight)
         least = self.score_threshold
         kept = [_with_score(documents[index], scores[index]) for index in order if least is None or scores[index] >= least]
         return (kept + [_with_score(document, None) for document in documents[len(scores) :]])[: self.top_n]

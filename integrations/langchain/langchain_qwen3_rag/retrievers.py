@@ -17,7 +17,9 @@ from qwen3_rag import KnowledgeBase, Passages
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.types import Hits
 
-_PER_CALL = ("k", "filter", "instruction", "mode", "rerank", "candidates", "score_threshold", "rerank_deadline", "explain")
+_SAME = ("instruction", "mode", "rerank", "candidates", "rerank_weight", "rerank_deadline", "explain")
+"""Fields with the core's own names."""
+_PER_CALL = ("k", "filter", "score_threshold", *_SAME)
 
 
 class Qwen3Retriever(BaseRetriever):
@@ -49,6 +51,8 @@ class Qwen3Retriever(BaseRetriever):
     """How many documents are recalled for reranking; None is several times `k`."""
     score_threshold: float | None = None
     """Least score: the reranker's where it ran, else that of recall."""
+    rerank_weight: float | None = Field(default=None, ge=0, le=1)
+    """The reranker's share in the order; recall has the rest. None is as the knowledge base is set."""
     rerank_deadline: float | None = None
     """Seconds that reranking may take; what was not scored in time follows in recall order."""
     explain: bool = False
@@ -89,9 +93,8 @@ class Qwen3Retriever(BaseRetriever):
 
 def _keywords(asked: dict[str, Any]) -> dict[str, Any]:
     """The core's keywords. Recall has no threshold here: whether reranking follows is known afterwards."""
-    same = ("instruction", "mode", "rerank", "candidates", "rerank_deadline", "explain")
     renamed = {"top_k": asked["k"], "filters": to_filter(asked["filter"]), "rerank_threshold": asked["score_threshold"]}
-    return renamed | {name: asked[name] for name in same}
+    return renamed | {name: asked[name] for name in _SAME}
 
 
 def _documents(hits: Hits, asked: dict[str, Any]) -> list[Document]:

@@ -36,7 +36,7 @@ class Qwen3VectorStore(VectorStore):
     call, asks one of them alone. Reranking is another stage in LangChain (`Qwen3Reranker`, `Qwen3Retriever`), so that a search reranks
     only when it is told to: `rerank=True`. Search methods take `filter` (a mapping, with `$` operators or without, or a Qdrant filter) and
     the keywords of the core's search: `instruction`, `mode`, `rerank`, `candidates`, `fusion`, `dense_weight`, `recall_threshold`,
-    `rerank_threshold`, `rerank_deadline`.
+    `rerank_weight`, `rerank_threshold`, `rerank_deadline`.
 
     Example:
         >>> store = Qwen3VectorStore(":memory:", Qwen3Embeddings("nano"))

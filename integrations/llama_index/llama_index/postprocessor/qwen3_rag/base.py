@@ -15,6 +15,7 @@ from llama_index.postprocessor.qwen3_rag.query import instruction_of
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.retrieval.blending import RERANKER_ALONE, best_first, recall_scores
 from qwen3_rag.retrieval.reranking import arerank, rerank
 from qwen3_rag.settings import DEFAULT_RERANKER
 
@@ -30,6 +31,9 @@ class Qwen3Rerank(BaseNodePostprocessor):
     What the deadline left unscored follows in the order it came in, with the score it came with. Equal scores keep their order. Nodes
     come back as copies whose metadata also holds `relevance_score` and `retrieval_score`, which neither models nor prompts are shown.
 
+    With `rerank_weight` below 1 the score in recall has the rest of the say in the order: `retrieval_score` in the metadata, else the score
+    that a node comes with. A node without one counts as an average one; that none has one is an error.
+
     Example:
         >>> engine = index.as_query_engine(node_postprocessors=[Qwen3Rerank(top_n=3)])  # doctest: +SKIP
     """
@@ -37,6 +41,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
     model: str = Field(description="Name of the reranker.")
     top_n: int = Field(default=5, ge=1, description="Most nodes that are returned.")
     instruction: str | None = Field(default=None, description="The task in English; an `InstructedQuery` brings its own.")
+    rerank_weight: float = Field(default=1.0, ge=0, le=1, description="The reranker's share in the order; recall has the rest.")
     threshold: float | None = Field(default=None, description="Least P(yes) of a node that was scored.")
     deadline: float | None = Field(default=None, gt=0, description="Seconds that scoring may take.")
     keep_scores: bool = Field(default=True, description="Write both scores into the metadata of the copies.")
@@ -51,6 +56,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
         reranker: RerankerLike | None = None,
         top_n: int = 5,
         instruction: str | None = None,
+        rerank_weight: float = 1.0,
         threshold: float | None = None,
         deadline: float | None = None,
         dtype: str = "auto",
@@ -65,6 +71,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
             reranker: a `Reranker`, a `RemoteReranker` or anything like them, instead of a name.
             top_n: most nodes that are returned.
             instruction: the task in English.
+            rerank_weight: the reranker's share in the order, 0 to 1; the score in recall has the rest.
             threshold: least P(yes) of a node that was scored.
             deadline: seconds that scoring may take.
             dtype: as in `Reranker.load`.
@@ -80,6 +87,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
             "model": loaded.model,
             "top_n": top_n,
             "instruction": instruction,
+            "rerank_weight": rerank_weight,
             "threshold": threshold,
             "deadline": deadline,
         }
@@ -104,19 +112,21 @@ class Qwen3Rerank(BaseNodePostprocessor):
         query = _required(query_bundle)
         if not nodes:
             return []
+        recalled = self._recalled(nodes)
         with _Reported(self, nodes, query) as report:
             scored = rerank(self._reranker, query.query_str, self._texts(nodes), instruction=self._task(query), deadline=self.deadline)
-            return report.end(self._ordered(nodes, scored.scores))
+            return report.end(self._ordered(nodes, scored.scores, recalled))
 
     @dispatcher.span
     async def _apostprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query = _required(query_bundle)
         if not nodes:
             return []
+        recalled = self._recalled(nodes)
         with _Reported(self, nodes, query) as report:
             texts, task = self._texts(nodes), self._task(query)
             scored = await arerank(self._reranker, query.query_str, texts, instruction=task, deadline=self.deadline)
-            return report.end(self._ordered(nodes, scored.scores))
+            return report.end(self._ordered(nodes, scored.scores, recalled))
 
     def _texts(self, nodes: Sequence[NodeWithScore]) -> list[str]:
         return [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
@@ -124,9 +134,19 @@ class Qwen3Rerank(BaseNodePostprocessor):
     def _task(self, query: QueryBundle) -> str | None:
         return instruction_of(query) or self.instruction
 
-    def _ordered(self, nodes: Sequence[NodeWithScore], scores: Sequence[float]) -> list[NodeWithScore]:
+    def _recalled(self, nodes: Sequence[NodeWithScore]) -> list[float | None]:
+        """What recall thought of each node, asked before the model is."""
+        recalled = recall_scores(map(_retrieval_score, nodes))
+        if self.rerank_weight != RERANKER_ALONE and not any(score is not None for score in recalled):
+            raise ConfigurationError(
+                f"rerank_weight={self.rerank_weight:g} gives recall a say, but no node has a score or `{RETRIEVAL_SCORE}` in its metadata. "
+                "Retrieve with Qwen3Retriever(…, rerank=False), or leave rerank_weight at 1."
+            )
+        return recalled
+
+    def _ordered(self, nodes: Sequence[NodeWithScore], scores: Sequence[float], recalled: Sequence[float | None]) -> list[NodeWithScore]:
         """The best first; `scores` are of the first nodes, and the deadline left the others."""
-        best = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+        best = best_first(scores, recalled, self.rerank_weight)
         passed = [index for index in best if self.threshold is None or scores[index] >= self.threshold]
         ordered = [self._scored(nodes[index], scores[index]) for index in passed] + [
             self._scored(node, None) for node in nodes[len(scores) :]
@@ -135,7 +155,7 @@ class Qwen3Rerank(BaseNodePostprocessor):
 
     def _scored(self, given: NodeWithScore, score: float | None) -> NodeWithScore:
         """A copy with its new score; without one, what the deadline left."""
-        scores = {RETRIEVAL_SCORE: given.node.metadata.get(RETRIEVAL_SCORE, given.score), RELEVANCE_SCORE: score}
+        scores = {RETRIEVAL_SCORE: _retrieval_score(given), RELEVANCE_SCORE: score}
         node = with_scores(given.node, scores if self.keep_scores else {})
         return NodeWithScore(node=node, score=given.score if score is None else score)
 
@@ -181,6 +201,11 @@ def with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
             "excluded_llm_metadata_keys": _united(node.excluded_llm_metadata_keys, known),
         }
     )
+
+
+def _retrieval_score(given: NodeWithScore) -> Any:
+    """The score in recall: what a stage before this one noted, else the score that the node comes with."""
+    return given.node.metadata.get(RETRIEVAL_SCORE, given.score)
 
 
 def _united(keys: Sequence[str], more: dict[str, float]) -> list[str]:

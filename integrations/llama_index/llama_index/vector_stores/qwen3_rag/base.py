@@ -227,8 +227,9 @@ class Qwen3VectorStore(BasePydanticVectorStore):
 
         Args:
             query: what to find.
-            kwargs: `instruction`, `candidates`, `fusion`, `recall_threshold`, `rerank`, `rerank_threshold`, `rerank_deadline`,
-                `mmr_threshold`, as in `Passages.search`; `qdrant_filters`, a Qdrant filter in place of those of the query.
+            kwargs: `instruction`, `candidates`, `fusion`, `recall_threshold`, `rerank`, `rerank_weight`, `rerank_threshold`,
+                `rerank_deadline`, `mmr_threshold`, as in `Passages.search`; `qdrant_filters`, a Qdrant filter in place of the
+                query's own.
 
         Raises:
             ConfigurationError: a mode or keyword that is not known, or words missing that the mode needs.

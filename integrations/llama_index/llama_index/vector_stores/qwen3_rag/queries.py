@@ -13,7 +13,17 @@ from qwen3_rag.retrieval.options import CANDIDATES_PER_HIT, LEAST_CANDIDATES
 from qwen3_rag.types import Mode
 
 KEYWORDS = frozenset(
-    {"instruction", "candidates", "fusion", "recall_threshold", "rerank", "rerank_threshold", "rerank_deadline", "mmr_threshold"}
+    {
+        "instruction",
+        "candidates",
+        "fusion",
+        "recall_threshold",
+        "rerank",
+        "rerank_weight",
+        "rerank_threshold",
+        "rerank_deadline",
+        "mmr_threshold",
+    }
 )
 """What a query may be given besides its own fields, as LlamaIndex's `vector_store_kwargs`."""
 
