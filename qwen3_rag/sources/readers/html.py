@@ -35,7 +35,11 @@ def read_html(raw: RawFile) -> Content:
     """Text and headings of a page."""
     match = _DECLARED.search(raw.data[:4096])
     declared = (match[1] or match[2]).decode() if match else None
-    soup = _parse(raw, _PROLOG.sub("", raw.text(declared), count=1))
+    return tree_content(_parse(raw, _PROLOG.sub("", raw.text(declared), count=1)))
+
+
+def tree_content(soup: Tag) -> Content:
+    """Text and headings of a parsed page, or of a part of one."""
     writer = TextWriter()
     _write(soup, writer)
     headings = tuple(writer.headings)
@@ -51,7 +55,7 @@ def _parse(raw: RawFile, markup: str) -> BeautifulSoup:
         raise raw.error(f"is not HTML that can be parsed: {error}") from error
 
 
-def _title(soup: BeautifulSoup, headings: tuple[Heading, ...]) -> str | None:
+def _title(soup: Tag, headings: tuple[Heading, ...]) -> str | None:
     """The only heading of level 1, which is cleaner than `<title>` with its site name; else `<title>`; else the first of level 1."""
     tops = [heading.text for heading in headings if heading.level == 1]
     if len(tops) == 1:

@@ -1,0 +1,116 @@
+"""Manuals as HTML: their sections under their headings, and what their lists of terms say about each term.
+
+Pages are read by the project's own reader, after what is not prose has been taken out of the tree: navigation, tables of contents, code,
+tables. Of a manual with very many pages some are drawn. It does not know what becomes of the sections.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+from qwen3_rag.chunking.sections import sections
+from qwen3_rag.sources.readers.html import tree_content
+from qwen3_rag.training.nano.prose import flat
+from qwen3_rag.types import Document
+
+MOST_PAGES = 600
+LARGEST_PAGE = 1_500_000
+"""Bytes; larger pages are whole manuals on one page, which are there in parts as well, or indices."""
+
+_MAIN = "[role=main], #page-content, #DisplayArea, #apicontent, main, div.rst-content, div.body"
+_NOT_PROSE = (
+    "head, script, style, nav, form, pre, table, sup, button, header, footer, [role=navigation], [role=search], .headerlink, .permalink, "
+    ".mark, .navheader, .navfooter, .toc, #toc, .contents, .topic, .toctree-wrapper, .sphinxsidebar, .related, .footnotes, #footer, "
+    ".fancy_toc, .menu, #footnotes, .literalblock .title, .listingblock .title, .mediaobject, .figure, .api_metadata, .changelog, "
+    ".titlepage .copyright, #quickview, .toplang, .bottomlang, .howtoget, .relatedtopics, .modules, .index, .nav, .breadcrumbs, .footnote, "
+    ".menu-title, .versionadded, .versionchanged, .deprecated, .toctitle, #toctitle, .section-toc, #path, h3.bug, .header-container"
+)
+_NUMBER = re.compile(r"^(?:(?:Chapter|Appendix|Part|Section)\s+)?(?:\d+|[A-Z](?=\.\d))(?:\.\d+)*\.?\s+")
+_MANUAL_PAGE = re.compile(r"\(\d\w*\)(?: Manual Page)?$")
+_NEWS = re.compile("(?:release|changelog|changes|whatsnew|history|genindex|contributors|credits|acknowledg|biblio)", re.IGNORECASE)
+_SIGNS = re.compile(r"[¶§#]+\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a page: `path` is the headings above it, outermost first, or the page's title and a term."""
+
+    path: tuple[str, ...]
+    text: str
+
+
+def pages(folder: Path, patterns: tuple[str, ...], generator: random.Random) -> list[Path]:
+    """The pages of a manual that match one of the patterns, in order; `MOST_PAGES` of them are drawn if there are more."""
+    found = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file() and not path.is_symlink()})
+    found = [path for path in found if path.stat().st_size <= LARGEST_PAGE and not _NEWS.match(path.name)]
+    return sorted(generator.sample(found, MOST_PAGES)) if len(found) > MOST_PAGES else found
+
+
+def page_parts(markup: str) -> tuple[list[Part], list[Part]]:
+    """Sections and terms of a page, without what is not prose. Descriptions of functions and the like count as terms only."""
+    soup = BeautifulSoup(markup, "html.parser")
+    title = _title(soup)
+    main = soup.select_one(_MAIN) or soup.body or soup
+    for element in main.select(_NOT_PROSE):
+        element.decompose()
+    tops = main.find_all("h1") or main.find_all("h2")
+    title = _heading(tops[0].get_text()) if len(tops) == 1 or (tops and not title) else title
+    terms = list(_terms(main, title))
+    for element in main.select("dl.py, dl.c, dl.cpp, dl.js, dl.describe, dl.function, dl.class, dl.method"):
+        if element.parent:
+            element.decompose()
+    return list(_sections(main, title)), terms
+
+
+def _sections(main: Tag, title: str) -> Iterator[Part]:
+    content = tree_content(main)
+    document = Document(id="page", text=content.text, headings=content.headings)
+    for section in sections(document):
+        path = tuple(heading for heading in map(_heading, section.path) if heading)
+        if path and title and path[0] != title:
+            path = (title, *path)
+        if path:
+            yield Part(path, flat(content.text[section.body : section.end]))
+
+
+def _terms(main: Tag, title: str) -> Iterator[Part]:
+    """Terms that are described right after them; of terms that share a description the first."""
+    for description in main.find_all("dd"):
+        term = description.find_previous_sibling(["dt", "dd"])
+        while isinstance(term, Tag) and term.name == "dt" and isinstance(above := term.find_previous_sibling(["dt", "dd"]), Tag):
+            if above.name != "dt":
+                break
+            term = above
+        if isinstance(term, Tag) and term.name == "dt" and (name := _term(term)):
+            yield Part((title, name), _own_text(description))
+
+
+def _term(term: Tag) -> str:
+    """What is described: the full name of a function without its parameters, else the words."""
+    names = term.select(".sig-prename, .descclassname, .sig-name, .descname")
+    return "".join(dict.fromkeys(name.get_text().strip() for name in names)) if names else _heading(term.get_text())
+
+
+def _own_text(description: Tag) -> str:
+    """The text up to a list of further terms in it."""
+    parts: list[str] = []
+    for child in description.children:
+        if isinstance(child, Tag) and (child.name == "dl" or child.find("dl")):
+            break
+        parts.append(child.get_text())
+    return flat(" ".join(parts))
+
+
+def _title(soup: BeautifulSoup) -> str:
+    """What `<title>` says of the page, without what it says of the site."""
+    return _heading(re.sub(r"(?<=.) [|—–-] [^|—–]*$", "", flat(soup.title.get_text()))) if soup.title else ""
+
+
+def _heading(text: str) -> str:
+    return _MANUAL_PAGE.sub("", _NUMBER.sub("", _SIGNS.sub("", flat(text)))).strip(" .:—")
