@@ -13,6 +13,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from qwen3_rag import cli
+from qwen3_rag.models.reranker import Reranker
+from tests.fakes import OverlapReranker
 
 Run = Callable[..., Result]
 
@@ -66,6 +68,23 @@ def test_search_filters(run: Run, kb: Path, team: str, found: int):
 def test_search_modes(run: Run, kb: Path, mode: str):
     hits = json.loads(run("search", "water for tea", "--kb", kb, "--mode", mode, "--json").stdout)
     assert hits[0]["document_id"].endswith("tea.txt")
+
+
+def test_search_blends_both_stages(run: Run, kb: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Reranker, "load", lambda *_, **__: OverlapReranker())
+    search = ("search", "water for the keys", "--kb", kb, "--rerank", "overlap")
+    alone = json.loads(run(*search, "--json").stdout)
+    (first, second) = json.loads(run(*search, "--rerank-weight", 0.5, "--json").stdout)
+    assert first["stages"]["blended"]["rank"] == 1
+    assert first["stages"]["blended"]["score"] >= second["stages"]["blended"]["score"]
+    assert {hit["document_id"]: hit["score"] for hit in alone} == {hit["document_id"]: hit["score"] for hit in (first, second)}
+    assert all("blended" not in hit["stages"] for hit in alone)
+    explained = run(*search, "--rerank-weight", 0.5, "--explain").stdout
+    assert "blended #1" in explained
+    assert "rerank_weight 0.5" in " ".join(explained.split())
+    monkeypatch.setenv("QWEN3_RAG_RERANK_WEIGHT", "0.5")
+    assert json.loads(run(*search, "--json").stdout) == [first, second]
+    assert run(*search, "--rerank-weight", 2).exit_code == cli.Exit.ERROR
 
 
 def test_status(run: Run, kb: Path):

@@ -174,6 +174,23 @@ def test_the_reranker_decides(tmp_path: Path, embedder: HashEmbedder):
         assert reranker.scored == []
 
 
+async def test_recall_and_reranker_decide_together(tmp_path: Path, embedder: HashEmbedder):
+    documents = [Document(id="a", text=OTTER), Document(id="b", text=KETTLE), Document(id="c", text=LEDGER)]
+    settings = Settings.load(kb=tmp_path / "kb", rerank_weight=0.0)
+    with KnowledgeBase.open(settings=settings, embedder=embedder, reranker=OverlapReranker()) as kb:
+        kb.ingest(documents)
+        query = "in the kettle and on the month"
+        recalled = [hit.document_id for hit in kb.search(query, rerank=False)]
+        reranked = [hit.document_id for hit in kb.search(query, rerank_weight=1.0)]
+        assert recalled[-1] == reranked[0] == "a"
+        assert [hit.document_id for hit in kb.search(query)] == recalled  # as the settings say
+        hits = kb.search(query, rerank_weight=0.4)
+        assert [hit.stages["blended"].rank for hit in hits] == [1, 2, 3]
+        assert {hit.document_id: hit.score for hit in hits} == {hit.document_id: hit.score for hit in kb.search(query, rerank_weight=1.0)}
+        assert hits[0].to_dict()["stages"].keys() >= {"fused", "rerank", "blended"}
+        assert await kb.asearch(query, rerank_weight=0.4) == hits
+
+
 def test_deleting_by_id(tmp_path: Path, embedder: HashEmbedder):
     with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
         kb.ingest([Document(id="a", text=OTTER), Document(id="b", text=KETTLE)])
@@ -197,7 +214,9 @@ def test_what_cannot_be_found_changes_nothing(tmp_path: Path, embedder: HashEmbe
             kb.ingest([Document(id="a", text=OTTER), tmp_path])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("options", [{"mode": "psychic"}, {"fusion": "cold"}, {"top_k": 0}, {"rerank": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"mode": "psychic"}, {"fusion": "cold"}, {"top_k": 0}, {"rerank": True}, {"rerank_weight": 2.0}], ids=str
+)
 def test_a_search_that_cannot_be_done_says_so(tmp_path: Path, embedder: HashEmbedder, options: dict[str, object]):
     with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
         kb.ingest([Document(id="a", text=OTTER)])

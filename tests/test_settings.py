@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from qwen3_rag import KnowledgeBase, cli
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.settings import Quantization, Settings
+from qwen3_rag.retrieval import Retriever
+from qwen3_rag.retrieval.options import SearchKeywords
+from qwen3_rag.settings import Quantization, RetrievalSettings, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +50,29 @@ def test_toml_is_the_last_resort(monkeypatch: pytest.MonkeyPatch):
         ({"top_k": 0}, "top_k"),
         ({"colour": "blue"}, "colour"),
         ({"dense_weight": 2}, "dense_weight"),
+        ({"rerank_weight": 1.01}, "rerank_weight"),
         ({"quantization": "int3"}, "quantization"),
     ],
 )
 def test_a_wrong_setting_is_named(values: dict[str, object], said: str):
     with pytest.raises(ConfigurationError, match=said):
         Settings.load(**values)
+
+
+def test_an_option_of_a_search_has_one_word_everywhere():
+    options = {field.name: field.default for field in fields(RetrievalSettings)}
+    assert {name: Settings.model_fields[name].default for name in options} == options
+    assert Settings.load().retrieval == RetrievalSettings()
+    of_search = parameters(Retriever.search)
+    assert SearchKeywords.__annotations__.keys() == of_search
+    assert options.keys() - {"rrf_k"} <= of_search
+    assert parameters(KnowledgeBase.search) <= of_search
+    assert parameters(cli.search) - {"kb", "as_json"} <= of_search
+    assert parameters(cli.search) & parameters(KnowledgeBase.search) >= {"rerank_weight", "rerank_deadline", "mode", "fusion", "candidates"}
+
+
+def parameters(function: Callable[..., object]) -> set[str]:
+    return set(inspect.signature(function).parameters) - {"self", "query"}
 
 
 def test_two_settings_make_it_a_cluster():

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from qwen3_rag.errors import ConfigurationError, FilterError
 from qwen3_rag.models.base import ResultArray
 from qwen3_rag.retrieval import Retriever
+from qwen3_rag.retrieval.blending import blended
 from qwen3_rag.retrieval.options import resolve
 from qwen3_rag.settings import RetrievalSettings, StoreSettings
 from qwen3_rag.store import open_client
@@ -229,6 +230,73 @@ def test_thresholds_apply_to_their_own_stage(client: QdrantClient) -> None:
     assert "below 0.9" in next(step.note for step in reranked.trace.steps if step.name == "rerank")
 
 
+def blends(hits: Hits) -> list[float]:
+    return [hit.stages["blended"].score for hit in hits]
+
+
+def test_recall_has_a_say_in_the_order_where_it_is_given_one(client: QdrantClient) -> None:
+    query = "keys are in the canteen by the team"
+    recalled, alone = retriever(client).search(query, top_k=7), retriever(client, OverlapReranker()).search(query, top_k=7)
+    hits = retriever(client, OverlapReranker(), rerank_weight=0.5).search(query, top_k=7, explain=True)
+    fused, shares = [hit.stages["fused"].score for hit in hits], [hit.stages["rerank"].score for hit in hits]
+    assert blends(hits) == pytest.approx(blended(shares, fused, 0.5))
+    assert blends(hits) == sorted(blends(hits), reverse=True)
+    assert [hit.stages["blended"].rank for hit in hits] == list(range(1, 8))
+    assert names(hits) not in (names(recalled), names(alone))
+    assert {hit.document_id: hit.stages["rerank"] for hit in hits} == {hit.document_id: hit.stages["rerank"] for hit in alone}
+    assert all(hit.reranked and hit.score == hit.stages["rerank"].score for hit in hits)
+    assert hits.trace is not None
+    assert next(step.note for step in hits.trace.steps if step.name == "rerank") == "blended with recall, rerank_weight 0.5"
+
+
+@pytest.mark.parametrize(("mode", "stage"), [("hybrid", "fused"), ("dense", "dense"), ("lexical", "lexical")])
+def test_the_score_that_ordered_recall_is_blended(client: QdrantClient, mode: str, stage: str) -> None:
+    hits = retriever(client, OverlapReranker()).search("canteen keys", mode=mode, rerank_weight=0.3)
+    assert blends(hits) == pytest.approx(
+        blended([hit.stages["rerank"].score for hit in hits], [hit.stages[stage].score for hit in hits], 0.3)
+    )
+
+
+def test_the_whole_weight_and_none(client: QdrantClient) -> None:
+    searcher = retriever(client, OverlapReranker(), rerank_weight=0.5)
+    plain = retriever(client, OverlapReranker()).search("keys are in the canteen by the team", explain=True)
+    whole = searcher.search("keys are in the canteen by the team", rerank_weight=1, explain=True)
+    assert whole == plain
+    assert all("blended" not in hit.stages for hit in whole)
+    assert whole.trace is not None
+    assert all("blended" not in step.note for step in whole.trace.steps)
+    assert names(searcher.search("keys are in the canteen by the team", rerank_weight=0)) == names(
+        searcher.search("keys are in the canteen by the team", rerank=False)
+    )
+
+
+def test_a_threshold_drops_hits_and_reorders_none(client: QdrantClient) -> None:
+    searcher = retriever(client, OverlapReranker(), rerank_weight=0.4)
+    every = searcher.search("keys are in the canteen by the team")
+    above = searcher.search("keys are in the canteen by the team", rerank_threshold=0.3)
+    assert 0 < len(above) < len(every)
+    assert above == [hit for hit in every if hit.score >= 0.3]
+
+
+def test_what_the_deadline_leaves_is_not_blended(client: QdrantClient) -> None:
+    class HalfDone(OverlapReranker):
+        def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
+            scores = np.array(super().score(query, documents))
+            scores[4:] = np.nan
+            return ResultArray.of(scores, [False] * len(scores))
+
+    recalled = names(retriever(client).search("keys are in the canteen by the team"))
+    hits = retriever(client, HalfDone()).search("keys are in the canteen by the team", rerank_deadline=1.0, rerank_weight=0.5)
+    assert ["blended" in hit.stages for hit in hits] == [hit.reranked for hit in hits] == [True] * 4 + [False] * 3
+    assert blends(Hits(hits[:4])) == pytest.approx(
+        blended([hit.stages["rerank"].score for hit in hits[:4]], [hit.stages["fused"].score for hit in hits[:4]], 0.5)
+    )
+    assert names(hits)[4:] == recalled[4:]
+    assert (
+        names(retriever(client, HalfDone()).search("keys are in the canteen by the team", rerank_deadline=1.0, rerank_weight=0)) == recalled
+    )
+
+
 def test_points_deleted_meanwhile_make_room_for_the_next(client: QdrantClient) -> None:
     class Forgetful:
         """Has lost the best point between recall and fetch."""
@@ -271,6 +339,10 @@ def test_equal_passages_keep_one_order_and_are_all_returned() -> None:
         ({"fusion": "sum"}, "completed, rrf, dbsf"),
         ({"rerank": True}, "no reranker"),
         ({"rerank_deadline": 0.0}, "rerank_deadline"),
+        ({"rerank_weight": 1.5}, r"rerank_weight=1\.5 is not a number between 0 and 1"),
+        ({"rerank_weight": -0.1}, "rerank_weight"),
+        ({"rerank_weight": float("nan")}, "rerank_weight"),
+        ({"rerank_weight": "half"}, "rerank_weight='half'"),
         ({"recall_threshold": float("nan")}, "recall_threshold"),
     ],
 )
