@@ -133,7 +133,7 @@ def reranker(
 
 @train_app.command(epilog="Example: qwen3-rag train merge runs/a/model runs/b/model --output runs/merged")
 def merge(
-    checkpoints: Annotated[list[Path] | None, typer.Argument(help="Trained models of one origin, in the order they are folded in.")] = None,
+    checkpoints: Annotated[list[Path] | None, typer.Argument(help="Models of one origin, in the order they are folded in.")] = None,
     settings: SettingsFile = None,
     stage: Stage = None,
     weights: Annotated[list[float] | None, typer.Option(help="How much each counts; once for each.", show_default="alike")] = None,

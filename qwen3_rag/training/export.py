@@ -19,7 +19,7 @@ from rich.table import Table
 from qwen3_rag.errors import ConfigurationError, WorseModelError
 from qwen3_rag.models.checkpoint import WEIGHTS_FILE, Checkpoint
 from qwen3_rag.models.embedder import Embedder
-from qwen3_rag.models.hub import ModelKind
+from qwen3_rag.models.hub import ModelKind, locate
 from qwen3_rag.models.reranker import Reranker
 from qwen3_rag.training.card import model_card
 from qwen3_rag.training.data import open_dev
@@ -60,22 +60,24 @@ class Comparison:
 
 
 def merge_models(settings: Merging) -> Path:
-    """Merge trained models and record of what. Returns the folder.
+    """Merge trained models, and where named the one they started from, and record of what. Returns the folder.
 
     Raises:
         ConfigurationError: too few, weights that do not fit, models of different kinds or origins, or an output that is not empty.
         ModelFormatError: a folder without weights, or of another shape than the first.
+        ModelNotFoundError: neither a folder nor the name of a model.
     """
     require_training()
-    records = [read_record(folder) for folder in settings.checkpoints]
+    folders = [locate(str(name), ModelKind.EMBEDDER).folder for name in settings.checkpoints]
+    records = [read_record(folder) for folder in folders]
     origins = {(record.get("kind"), record.get("origin", {}).get("revision")) for record in records if record}
     if len(origins) > 1:
         raise ConfigurationError(f"These models did not start from the same one: {_listed(settings.checkpoints)}. Merge models that did.")
-    place = merge_checkpoints(settings.checkpoints, settings.output, settings.weights or None)
+    place = merge_checkpoints(folders, settings.output, settings.weights or None)
     first = next((record for record in records if record), {})
     weights = list(settings.weights or [1.0] * len(records))
     merged = [
-        {"checkpoint": str(folder), "weight": w, "record": r} for folder, w, r in zip(settings.checkpoints, weights, records, strict=True)
+        {"checkpoint": str(name), "weight": w, "record": r} for name, w, r in zip(settings.checkpoints, weights, records, strict=True)
     ]
     write_json(place / RECORD, {**first, "merged": merged})
     return place

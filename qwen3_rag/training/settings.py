@@ -151,7 +151,13 @@ class RerankerTraining(Training):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merging:
-    """`[merge]`: trained models of one origin, how much each counts (alike unless given), and the folder of the result."""
+    """`[merge]`.
+
+    Attributes:
+        checkpoints: trained models of one origin, and where that helps the origin itself; folders or names of models.
+        output: folder of the result.
+        weights: how much each counts; alike unless given.
+    """
 
     checkpoints: Annotated[tuple[Path, ...], Field(min_length=2)]
     output: Path

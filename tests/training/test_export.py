@@ -17,12 +17,13 @@ from transformers import AutoModel, AutoTokenizer
 from typer.testing import CliRunner
 
 from qwen3_rag import cli
-from qwen3_rag.errors import ConfigurationError, WorseModelError
+from qwen3_rag.errors import ConfigurationError, ModelNotFoundError, WorseModelError
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hub import nano_folder
 from qwen3_rag.models.prompts import query_text
 from qwen3_rag.models.reranker import Reranker
 from qwen3_rag.training.export import export_model, merge_models
+from qwen3_rag.training.merge import slerp
 from qwen3_rag.training.pairs import Pair, write_pairs
 from qwen3_rag.training.settings import Exporting, Merging
 from qwen3_rag.training.weights import copy_description
@@ -171,6 +172,17 @@ def test_merging_records_what_was_merged(tmp_path: Path):
     (folders[1] / "training.json").write_text(json.dumps({"kind": "embedder", "origin": {"model": "nano", "revision": "other"}}))
     with pytest.raises(ConfigurationError, match="did not start from the same"):
         merge_models(Merging(checkpoints=tuple(folders), output=tmp_path / "again"))
+
+
+def test_the_model_a_training_started_from_is_merged_by_its_name(tmp_path: Path, ruined: Path):
+    (ruined / "training.json").write_text(json.dumps({"kind": "embedder", "origin": {"model": "nano", "revision": "r"}}))
+    place = merge_models(Merging(checkpoints=(ruined, Path("nano")), output=tmp_path / "merged", weights=(1.0, 3.0)))
+    before, after, merged = (load_file(folder / "model.safetensors") for folder in (nano_folder(), ruined, place))
+    for name, tensor in merged.items():
+        torch.testing.assert_close(tensor, slerp(after[name], before[name], 0.75))
+    assert [part["checkpoint"] for part in json.loads((place / "training.json").read_text())["merged"]] == [str(ruined), "nano"]
+    with pytest.raises(ModelNotFoundError, match="no folder"):
+        merge_models(Merging(checkpoints=(ruined, tmp_path / "nowhere"), output=tmp_path / "again"))
 
 
 def test_the_verbs_from_pairs_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
