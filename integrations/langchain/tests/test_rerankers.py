@@ -14,7 +14,7 @@ from langchain_core.load import dumpd
 from pydantic import ValidationError
 
 from langchain_qwen3_rag import Qwen3Reranker, Qwen3VectorStore
-from qwen3_rag.errors import ModelNotFoundError
+from qwen3_rag.errors import ConfigurationError, ModelNotFoundError
 from qwen3_rag.models.base import ResultArray
 from tests.fakes import OverlapReranker
 
@@ -96,6 +96,44 @@ def test_top_n(compress, reranker: OverlapReranker, top_n: int | None, count: in
     assert len(compress(Qwen3Reranker(reranker=reranker, top_n=top_n), documents(), "keys rotated")) == count
 
 
+RECALLED = [9.0, 1.0, 2.0, 3.0, 8.0, 0.0]
+
+
+def with_recall(scores: Sequence[object]) -> list[Document]:
+    """The documents, with what recall thought of each; None is no score."""
+    given = documents()
+    for document, score in zip(given, scores, strict=True):
+        document.metadata["retrieval_score"] = score
+    for document in given:
+        if document.metadata["retrieval_score"] is None:
+            del document.metadata["retrieval_score"]
+    return given
+
+
+@pytest.mark.parametrize(("weight", "order"), [(0.0, "043215"), (0.5, "320415"), (1.0, "231045")])
+def test_retrieval_score_has_the_rest_of_the_say(compress, reranker: OverlapReranker, weight: float, order: str):
+    found = compress(Qwen3Reranker(reranker=reranker, top_n=None, rerank_weight=weight), with_recall(RECALLED), "keys rotated")
+    assert "".join(ids(found)) == order
+    scores = {document.id: (document.metadata["retrieval_score"], document.metadata["relevance_score"]) for document in found}
+    assert scores == {str(number): (RECALLED[number], [0.0, 0.5, 1.0, 1.0, 0.0, 0.0][number]) for number in range(6)}
+
+
+def test_a_document_without_retrieval_score_is_an_average_one(compress, reranker: OverlapReranker):
+    by_recall = Qwen3Reranker(reranker=reranker, top_n=None, rerank_weight=0.0)
+    assert ids(compress(by_recall, with_recall([1.0, None, 3.0, "high", 2.0, None]), "keys")) == ["2", "1", "3", "4", "5", "0"]
+    with pytest.raises(ConfigurationError, match=r"Qwen3Retriever\(rerank=False\)"):
+        compress(by_recall, with_recall([None] * 6), "keys")
+    assert compress(by_recall, [], "keys") == []
+    assert len(compress(Qwen3Reranker(reranker=reranker), with_recall([None] * 6), "keys")) == 3
+
+
+@pytest.mark.parametrize("reranker", [Punctual(), Native()])
+def test_what_the_deadline_left_is_not_weighed(compress, reranker: Punctual):
+    compressor = Qwen3Reranker(reranker=reranker, top_n=None, deadline=1.0, rerank_weight=0.0, score_threshold=0.4)
+    found = compress(compressor, with_recall([0.1, 0.2, 0.3, 9.0, 7.0, 8.0]), "keys rotated")
+    assert ids(found) == ["2", "1", "3", "4", "5"]  # 0 is below the threshold, which asks for P(yes)
+
+
 def test_threshold(compress, reranker: OverlapReranker):
     compressor = Qwen3Reranker(reranker=reranker, top_n=None, score_threshold=0.5)
     assert ids(compress(compressor, documents(), "keys rotated")) == ["2", "3", "1"]
@@ -150,6 +188,6 @@ def test_what_cannot_be():
         Qwen3Reranker(model="x", reranker=OverlapReranker())
     with pytest.raises(ModelNotFoundError):
         Qwen3Reranker(model="./no-such-folder")
-    for wrong in ({"top_n": 0}, {"deadline": 0}, {"topn": 3}):
+    for wrong in ({"top_n": 0}, {"deadline": 0}, {"topn": 3}, {"rerank_weight": 1.5}, {"rerank_weight": -1}):
         with pytest.raises(ValidationError):
             Qwen3Reranker(reranker=OverlapReranker(), **wrong)

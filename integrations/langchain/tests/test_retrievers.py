@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd
 from pydantic import ValidationError
 
-from langchain_qwen3_rag import Qwen3Retriever, Qwen3VectorStore
+from langchain_qwen3_rag import Qwen3Reranker, Qwen3Retriever, Qwen3VectorStore
 from qwen3_rag import KnowledgeBase, Settings
 from qwen3_rag.errors import ConfigurationError
 from tests.fakes import HashEmbedder, OverlapReranker
@@ -52,6 +52,20 @@ def test_every_field_can_be_given_for_one_call(place: Any):
     assert all("relevance_score" not in document.metadata for document in found)
     with pytest.raises(ConfigurationError, match="top_k"):
         retriever.invoke("keys", top_k=3)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+async def test_recall_and_reranker_decide_together(kb: KnowledgeBase, place: Any, weight: float):
+    query = "who holds keys at noon"
+    hits = kb.search(query, top_k=5, rerank_weight=weight)
+    found = Qwen3Retriever(store=place, k=5, rerank_weight=weight, explain=True).invoke(query)
+    assert [document.id for document in found] == [hit.id for hit in hits]
+    assert [document.metadata["relevance_score"] for document in found] == [hit.stages["rerank"].score for hit in hits]
+    assert all(("blended" in document.metadata["stages"]) == (weight < 1) for document in found)
+    assert [each.id for each in await Qwen3Retriever(store=place, k=5).ainvoke(query, rerank_weight=weight)] == [hit.id for hit in hits]
+    in_two_steps = Qwen3Reranker(reranker=OverlapReranker(), top_n=None, rerank_weight=weight)
+    recalled = Qwen3Retriever(store=place, k=5, rerank=False).invoke(query)
+    assert [document.id for document in in_two_steps.compress_documents(recalled, query)] == [hit.id for hit in hits]
 
 
 @pytest.mark.parametrize(("rerank", "threshold", "expected"), [(True, 0.5, "023"), (True, 0.9, "0"), (False, 99.0, "")])
@@ -127,7 +141,7 @@ def test_in_batches(place: Any):
 
 
 def test_what_cannot_be(place: Any):
-    for wrong in ({"k": 0}, {"top_k": 3}, {"store": "kb"}):
+    for wrong in ({"k": 0}, {"top_k": 3}, {"store": "kb"}, {"rerank_weight": 2}):
         with pytest.raises(ValidationError):
             Qwen3Retriever(**({"store": place} | wrong))
 

@@ -78,6 +78,14 @@ def test_scores_are_those_that_order(store: Qwen3VectorStore):
     assert store.similarity_search_with_score("keys rotated", k=1, rerank=True)[0][1] == 1.0
 
 
+def test_a_blended_order_keeps_the_rerankers_scores(store: Qwen3VectorStore):
+    filled(store)
+    reranked = store.similarity_search_with_score("keys noon", k=3, rerank=True)
+    by_recall = store.similarity_search_with_score("keys noon", k=3, rerank=True, rerank_weight=0.0)
+    assert [document.id for document, _ in by_recall] == ids(store.similarity_search("keys noon", k=3))
+    assert {document.id: score for document, score in by_recall} == {document.id: score for document, score in reranked}
+
+
 def test_relevance_is_the_cosine_or_the_rerankers_probability(store: Qwen3VectorStore):
     filled(store)
     query = HashEmbedder().embed_queries(["keys"])[0]

@@ -84,6 +84,49 @@ async def test_threshold():
     assert shown(found) == [("keys rotated often", 1.0), ("keys rotated", 0.67)]
 
 
+RECALLED = {"lunch at noon": 9.0, "keys": 1.0, "keys rotated": 2.0, "rotated": 7.0, "keys rotated often": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("weight", "order"),
+    [
+        (0.0, ["lunch at noon", "rotated", "keys rotated", "keys", "keys rotated often"]),
+        (0.5, ["rotated", "keys rotated often", "lunch at noon", "keys rotated", "keys"]),
+        (1.0, ["keys rotated often", "keys rotated", "keys", "rotated", "lunch at noon"]),
+    ],
+)
+async def test_recall_has_the_rest_of_the_say(weight: float, order: list[str]):
+    rerank = Qwen3Rerank(reranker=OverlapReranker(), rerank_weight=weight)
+    given = nodes()
+    for each in given:
+        each.score = RECALLED[each.node.node_id]
+    found = await both(rerank, given)
+    assert [each.node.node_id for each in found] == order
+    assert all(each.score == each.node.metadata["relevance_score"] for each in found)
+    assert {each.node.node_id: each.node.metadata["retrieval_score"] for each in found} == RECALLED
+    assert [each.node.node_id for each in await both(rerank, found)] == order  # metadata tells what recall thought, the score does not
+
+
+async def test_a_node_without_a_score_is_an_average_one():
+    rerank = Qwen3Rerank(reranker=OverlapReranker(), rerank_weight=0.0)
+    given = nodes()
+    for each, score in zip(given, [1.0, None, 3.0, 1.5, None], strict=True):
+        each.score = score
+    assert [each.node.node_id for each in await both(rerank, given)] == [
+        "keys rotated",
+        "keys",
+        "keys rotated often",
+        "rotated",
+        "lunch at noon",
+    ]
+    bare = [NodeWithScore(node=each.node) for each in nodes()]
+    with pytest.raises(ConfigurationError, match="rerank=False"):
+        rerank.postprocess_nodes(bare, query_str=QUERY)
+    with pytest.raises(ConfigurationError, match="rerank=False"):
+        await rerank.apostprocess_nodes(bare, QueryBundle(QUERY))
+    assert len(await both(Qwen3Rerank(reranker=OverlapReranker()), bare)) == 5
+
+
 async def test_what_the_deadline_left_follows_as_it_came():
     found = await both(Qwen3Rerank(reranker=InTime(), deadline=1.0, threshold=0.1), nodes())
     assert shown(found) == [("keys", 0.33), ("keys rotated", 0.8), ("rotated", 0.7), ("keys rotated often", 0.6)]
@@ -139,6 +182,8 @@ def test_options_and_models():
     with pytest.raises(TypeError, match="process"):
         pickle.dumps(rerank)
     assert isinstance(rerank.reranker, OverlapReranker)
+    with pytest.raises(ValueError, match="rerank_weight"):
+        Qwen3Rerank(reranker=OverlapReranker(), rerank_weight=1.1)
     with pytest.raises(ValueError, match="top_n"):
         Qwen3Rerank(reranker=OverlapReranker(), top_n=0)
     with pytest.raises(ConfigurationError, match="nano"):

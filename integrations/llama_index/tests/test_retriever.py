@@ -11,7 +11,7 @@ import pytest
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent, RetrievalStartEvent
 from llama_index.core.schema import IndexNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters
-from llama_index.postprocessor.qwen3_rag import InstructedQuery
+from llama_index.postprocessor.qwen3_rag import InstructedQuery, Qwen3Rerank
 from llama_index.retrievers.qwen3_rag import Qwen3Retriever
 from llama_index.vector_stores.qwen3_rag import Qwen3VectorStore
 
@@ -56,6 +56,7 @@ def ids(nodes: list[NodeWithScore]) -> list[str]:
         {"mode": "lexical"},
         {"rerank": False},
         {"rerank_threshold": 0.5},
+        {"rerank_weight": 0.3, "rerank_threshold": 0.1},
         {"candidates": 12, "fusion": "rrf"},
     ],
     ids=str,
@@ -92,6 +93,15 @@ def test_scores_stay_out_of_prompts(kb: KnowledgeBase):
     [dense, *_] = Qwen3Retriever(kb, rerank=False, mode="dense").retrieve(QUERY)
     assert dense.node.metadata["retrieval_score"] == dense.score
     assert "relevance_score" not in dense.node.metadata
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_one_step_or_two(kb: KnowledgeBase, weight: float):
+    query = "how are you, rota"
+    at_once = Qwen3Retriever(kb, rerank_weight=weight).retrieve(query)
+    rerank = Qwen3Rerank(reranker=OverlapReranker(), rerank_weight=weight, top_n=10)
+    assert ids(rerank.postprocess_nodes(Qwen3Retriever(kb, rerank=False).retrieve(query), query_str=query)) == ids(at_once)
+    assert [node.score for node in at_once] == [node.node.metadata["relevance_score"] for node in at_once]
 
 
 async def test_instruction(kb: KnowledgeBase):

@@ -284,6 +284,7 @@ def test_keywords_of_the_core_reach_it(store: Qwen3VectorStore):
     filled(store)
     query = VectorStoreQuery(query_str="keys rotated days", similarity_top_k=4)
     assert store.query(query, rerank=True, rerank_threshold=0.9).ids == ["keys"]
+    assert store.query(query, rerank=True, rerank_weight=0.0).ids == store.query(query).ids
     assert store.query(query, recall_threshold=2.0).ids == []
 
 
