@@ -17,6 +17,7 @@ from qwen3_rag.training.nano.prose import flat
 _DIGITS = {digit: value for value, digit in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _LINK = re.compile(r"\{([^{}]*)\}", re.DOTALL)
 _ADDRESS = re.compile(r"\s*\((?:https?|ftp|mailto|news)[^)]*\)|(?:https?|ftp)://\S+")
+_SYNONYMS = re.compile(r"\A(?:\S.*\n)+(?=\n)")
 _LONGEST = 600
 
 Definition = tuple[str, str]
@@ -46,10 +47,10 @@ def _number(digits: str) -> int:
 
 
 def foldoc(entry: str) -> Definition | None:
-    """The Free On-line Dictionary of Computing: word, empty line, indented paragraphs with <fields>, {links} and sources in brackets."""
+    """The Free On-line Dictionary of Computing: word, synonyms, empty line, paragraphs with <fields>, {links}, [sources]."""
     word, body = _parted(entry)
     kept = []
-    for paragraph in _paragraphs(body):
+    for paragraph in _paragraphs(_SYNONYMS.sub("", body)):
         if re.match(r"[\[(\"]|\{\(|See also\b", paragraph):  # sources, dates, addresses, titles, links
             continue
         kept.append(re.sub(r"^(\d+\.\s+)?(?:/[^/]+/\s+)?(?:<[^<>]+>\s*)+", r"\1", paragraph))
@@ -107,7 +108,7 @@ READERS: dict[str, Callable[[str], Definition | None]] = {
 
 
 def _parted(entry: str) -> Definition:
-    """The first line and the rest; lines of words alike, which follow the first one without indentation, belong to neither."""
+    """The first line and the rest."""
     word, _, rest = entry.strip("\n").partition("\n")
     return word.strip(), rest
 

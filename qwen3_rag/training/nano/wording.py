@@ -15,7 +15,10 @@ _EMPTY_HEADING = re.compile(
     r"|navigation|git)$",
     re.IGNORECASE,
 )
-_NEWS = re.compile(r"^(?:Version|Release[ds]?|Changes (?:in|since|between))?\s*v?\d+\.\d+|release notes|^\d{4}-\d\d", re.IGNORECASE)
+_NEWS = re.compile(
+    r"^(?:Version|Release[ds]?|Changes (?:in|since|between))?\s*v?\d+\.\d+|release notes|release history|change ?log|^\d{4}-\d\d",
+    re.IGNORECASE,
+)
 _SIGNATURE = re.compile(r"\s*\((?:boolean|integer|string|enum|floating point|real|text|bytes)\)$")
 _CAPITALS = ("DESCRIPTION", "OPTIONS", "EXAMPLES", "EXAMPLE", "NOTES", "CONFIGURATION", "DISCUSSION", "ENVIRONMENT")
 _LONGEST = 150
