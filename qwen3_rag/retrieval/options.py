@@ -96,7 +96,7 @@ def _check(options: SearchOptions) -> None:
 
 
 def _share(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigurationError(f"{name}={value!r} is not a number between 0 and 1.")
 
 
