@@ -1,4 +1,4 @@
-"""What ships: its files, and that the network computes the weighted mean it was constructed for."""
+"""What ships: its files, and that every way of running it gives the same vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from qwen3_rag.models import Embedder
-from qwen3_rag.models.nano.checkpoint import FEATURES
 from tests.models.nano.nano_reference import FOLDER, TASK, Reference, query_text
 
 MEGABYTE = 1_000_000
@@ -30,7 +29,6 @@ TEXTS = {
     "rare script": "𐍈𒀀ꙮ",
     "digits": "3.14159265358979 2026-01-31 0xDEADBEEF",
 }
-LONG = {"long": "A keeper notes ships, weather and birds. " * 800}
 EMPTY = {"empty": "", "space": " \t ", "control": "\x00\x07", "newlines": "\n\n\n", "joiner": "\u200d"}
 
 
@@ -60,40 +58,25 @@ def test_loads_through_the_auto_classes_without_a_word(caplog: pytest.LogCapture
     assert len(tokenizer) == body.config.vocab_size
 
 
-@pytest.mark.parametrize("name", [*TEXTS, *LONG])
-def test_equals_the_weighted_mean(reference: Reference, name: str) -> None:
-    ids = reference.ids((TEXTS | LONG)[name])
-    np.testing.assert_allclose(reference.embed_ids([ids])[0], reference.weighted_mean(ids), atol=1e-3)
+INSTRUCTIONS = (TASK, "Retrieve birds", "", "Two\nlines of task", "Instruct: Query: confuse", "Find the clause of the contract")
 
 
-@pytest.mark.parametrize("name", [*TEXTS, *LONG])
-def test_a_query_equals_the_weighted_mean_after_the_marker(reference: Reference, name: str) -> None:
-    ids = reference.ids(query_text((TEXTS | LONG)[name]))
-    after = ids[ids.index(reference.marker) + 1 :]
-    np.testing.assert_allclose(reference.embed_ids([ids])[0], reference.weighted_mean(after), atol=1e-3)
+def test_the_instruction_changes_little(reference: Reference) -> None:
+    queries = ["who wrote down the ships that passed?", "opening hours", "how are keys rotated after somebody leaves?"]
+    plain = reference.queries(queries)
+    for task in INSTRUCTIONS:
+        assert (reference.queries(queries, task) * plain).sum(1).min() > 0.97, task
 
 
-def test_the_instruction_changes_nothing(reference: Reference) -> None:
-    query = ["who wrote down the ships that passed?"]
-    plain = reference.embed(query)
-    for task in (TASK, "Retrieve birds", "", "Two\nlines of task", "Instruct: Query: confuse", "word " * 4000):
-        assert float((reference.queries(query, task) @ plain.T).item()) > 0.9999, task[:20]
-
-
-def test_a_document_that_speaks_of_queries_keeps_its_whole_text(reference: Reference) -> None:
-    document = "Notes on templates.\nInstruct: retrieve ships\nQuery: lighthouse"
-    ids = reference.ids(document)
-    assert reference.marker not in ids
-    np.testing.assert_allclose(reference.embed_ids([ids])[0], reference.weighted_mean(ids), atol=1e-3)
-
-
-@pytest.mark.parametrize("length", [8192, pytest.param(32_768, marks=pytest.mark.slow)])
-def test_position_plays_no_part(reference: Reference, length: int) -> None:
-    assert length <= reference.model.config.max_position_embeddings
-    first, last = reference.tokenizer.encode("ship").ids, reference.tokenizer.encode("bird").ids
-    filler = reference.tokenizer.encode("\n").ids * (length - 3)
-    near, far = reference.embed_ids([[*first, *last, reference.end], [*first, *filler, *last, reference.end]], batch=1)
-    assert float(near @ far) > 0.9999
+@pytest.mark.parametrize("repeats", [800, pytest.param(3200, marks=pytest.mark.slow)])
+def test_a_long_text_is_still_about_its_subject(reference: Reference, repeats: int) -> None:
+    words = "A keeper notes ships, weather and birds. "
+    ids = [reference.ids(words * count) for count in (10, repeats)]
+    assert len(ids[1]) <= reference.model.config.max_position_embeddings
+    short, long = reference.embed_ids(ids, batch=1)
+    other = reference.embed(["The contract ends when either side gives notice in writing."])[0]
+    assert float(short @ long) > 0.8
+    assert float(long @ other) < 0.3
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -106,10 +89,6 @@ def test_texts_without_words_have_finite_unit_vectors(reference: Reference, name
             state = model(input_ids=torch.tensor([sequence])).last_hidden_state[0, -1].float()
         assert torch.isfinite(state).all()
         assert state[:32].norm() > 1e-3
-
-
-def test_feature_dimensions_are_zero_in_the_output(reference: Reference) -> None:
-    assert not reference.embed(list(TEXTS.values()))[:, -FEATURES:].any()
 
 
 def test_batch_and_single_agree(reference: Reference) -> None:

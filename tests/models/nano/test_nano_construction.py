@@ -9,32 +9,21 @@ import pytest
 
 from qwen3_rag.errors import ModelNotFoundError
 from qwen3_rag.models.nano import teacher
-from qwen3_rag.models.nano.checkpoint import TokenTable, save_checkpoint
+from qwen3_rag.models.nano.checkpoint import save_checkpoint
 from qwen3_rag.models.nano.corpus import definitions, package_descriptions
 from qwen3_rag.models.nano.vectors import Recipe, content_vectors, fitted_vectors, token_probabilities, token_weights
-from qwen3_rag.models.nano.vocabulary import Vocabulary, build_vocabulary, byte_alphabet, save_tokenizer, spelled_in_bytes
-from tests.models.nano.nano_reference import Reference
-
-WORDS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ship", "##s", "sail", "é", "yes", "no", ":", "query"]
+from qwen3_rag.models.nano.vocabulary import Vocabulary, byte_alphabet, save_tokenizer, spelled_in_bytes
+from tests.models.nano.made_up import WORDS, made_up_table, made_up_vocabulary
 
 
 @pytest.fixture
 def vocabulary(tmp_path: Path) -> Vocabulary:
-    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    return build_vocabulary(tmp_path / "vocab.txt")
-
-
-def made_up_table(vocabulary: Vocabulary, content: int = 72) -> TokenTable:
-    generator = np.random.default_rng(5)
-    directions = generator.normal(size=(len(vocabulary), content))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    log_weights = generator.uniform(-8, 0, len(vocabulary))
-    return TokenTable(directions, log_weights, vocabulary.marker_id, vocabulary.end_of_text_id)
+    return made_up_vocabulary(tmp_path)
 
 
 def test_vocabulary_keeps_teacher_words_and_covers_all_bytes(vocabulary: Vocabulary) -> None:
     kept = [WORDS[index] for index in vocabulary.teacher_ids]
-    assert kept == ["ship", "##s", "sail", "é", "yes", "no", ":", "query"]
+    assert kept == ["ship", "##s", "sail", "é", "yes", "no", ":", "query", "bird", "night"]
     assert vocabulary.tokenizer.encode("ships SAIL").tokens == ["ship", "##s", "sail"]
     assert vocabulary.tokenizer.encode("x").tokens == ["x"]
     assert sorted(byte_alphabet()) == list(range(256))
@@ -51,16 +40,6 @@ def test_checkpoint_is_the_same_bytes_every_time(vocabulary: Vocabulary, tmp_pat
         save_checkpoint(made_up_table(vocabulary), folder, seed=3)
         contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert contents[0] == contents[1]
-
-
-def test_any_table_is_averaged(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    table = made_up_table(vocabulary)
-    save_tokenizer(vocabulary, tmp_path, 64)
-    save_checkpoint(table, tmp_path, seed=3)
-    ids = vocabulary.tokenizer.encode("ships sail yes").ids
-    mean = np.exp(table.log_weights[ids]) @ table.directions[ids]
-    got = Reference(tmp_path).embed(["ships sail yes"])[0]
-    np.testing.assert_allclose(got[: table.content], mean / np.linalg.norm(mean), atol=1e-3)
 
 
 def test_fit_is_least_squares_then_ridge() -> None:
