@@ -23,8 +23,9 @@ def made_up_table(vocabulary: Vocabulary, content: int = 72) -> TokenTable:
     directions = generator.normal(size=(len(vocabulary), content))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     log_weights = generator.uniform(-8, 0, len(vocabulary))
-    for line_break in ("\n", "\n\n"):
-        log_weights[vocabulary.tokenizer.encode(line_break).ids] = -np.inf
+    negligible = [*vocabulary.tokenizer.encode("\n").ids, *vocabulary.tokenizer.encode("\n\n").ids]
+    negligible += [vocabulary.marker_id, vocabulary.end_of_text_id]
+    log_weights[negligible] = -np.inf
     return TokenTable(directions, log_weights, vocabulary.marker_id, vocabulary.end_of_text_id)
 
 
