@@ -49,7 +49,7 @@ def locate(model: str, kind: ModelKind) -> Located:
         ModelNotFoundError: there is no such folder, or the hub does not have it or cannot be reached. Decided within seconds.
     """
     if model == NANO:
-        return Located(NANO, nano_folder())
+        return Located(NANO, nano_folder(kind))
     path = Path(model).expanduser()
     if path.is_dir():
         return Located(str(path.resolve()), path.resolve())
@@ -74,9 +74,10 @@ def tokenizer_folder(model: str, kind: ModelKind) -> Path:
     return Path(cached).parent if isinstance(cached, str) else _download(model, kind, (TOKENIZER_FILE,))
 
 
-def nano_folder() -> Path:
-    """Where the built-in model lies."""
-    return Path(__file__).parent / NANO
+def nano_folder(kind: ModelKind = ModelKind.EMBEDDER) -> Path:
+    """Where the built-in model of a kind lies. The reranker's folder is absent where its weights are not part of the installation."""
+    folder = Path(__file__).parent / NANO
+    return folder if kind is ModelKind.EMBEDDER else folder / ModelKind.RERANKER
 
 
 def cached_folder(repository: str) -> Path | None:
@@ -153,4 +154,4 @@ def _ways(model: str, kind: ModelKind) -> str:
     fetch = f"Where there is a network, `hf download {name} --local-dir FOLDER` fetches a model; then give that folder as the {kind}"
     if kind is ModelKind.EMBEDDER:
         return f"{fetch}. Or use the built-in 'nano', which needs no download (small, English only): embedder='nano', --embedder nano."
-    return f"{fetch}. Or search without one: reranker='off', --rerank off. (The built-in 'nano' is an embedder; no reranker goes with it.)"
+    return f"{fetch}. Or search without one: reranker='off', --rerank off. Where it is installed, 'nano' is a small English one."

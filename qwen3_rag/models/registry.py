@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from qwen3_rag.errors import ConfigurationError, ModelFormatError
-from qwen3_rag.models.checkpoint import CONTEXT, Checkpoint
+from qwen3_rag.models.checkpoint import CONFIG_FILE, CONTEXT, Checkpoint
 from qwen3_rag.models.hub import ModelKind, cached_folder, nano_folder
 from qwen3_rag.settings import DEFAULT_RERANKER, NANO
 
@@ -42,10 +42,9 @@ _OFFICIAL = tuple(
 
 
 def known_models() -> tuple[KnownModel, ...]:
-    """The six official models, and the built-in one where it is part of the installation."""
+    """The six official models, and the built-in ones that are part of the installation."""
     official = tuple(replace(model, cached=cached_folder(model.name) is not None) for model in _OFFICIAL)
-    nano = _nano()
-    return (*official, nano) if nano else official
+    return (*official, *(model for model in map(_nano, ModelKind) if model))
 
 
 def default_reranker_for(embedder: str) -> str | None:
@@ -60,18 +59,22 @@ def check_kind(name: str, kind: ModelKind) -> None:
     Raises:
         ConfigurationError: naming what the model is and what to use instead.
     """
-    if kind is ModelKind.RERANKER and name == NANO:
-        raise ConfigurationError("The built-in model 'nano' is an embedder; no reranker goes with it. Use reranker='off' or --rerank off.")
+    if kind is ModelKind.RERANKER and name == NANO and not (nano_folder(kind) / CONFIG_FILE).is_file():
+        raise ConfigurationError(
+            "The weights of the reranker 'nano' are not part of this installation. Build them with `python -m "
+            "qwen3_rag.models.nano.reranker_build --output FOLDER` and give that folder, or use reranker='off' or --rerank off."
+        )
     model = next((model for model in _OFFICIAL if model.name == name), None)
     if model and model.kind is not kind:
         other = name.replace("Embedding", "Reranker") if kind is ModelKind.RERANKER else name.replace("Reranker", "Embedding")
         raise ConfigurationError(f"{name!r} is a Qwen3 {model.kind} and cannot be used as {kind}. The {kind} of that size is {other!r}.")
 
 
-def _nano() -> KnownModel | None:
+def _nano(kind: ModelKind) -> KnownModel | None:
     try:
-        checkpoint = Checkpoint.open(nano_folder())
+        checkpoint = Checkpoint.open(nano_folder(kind))
     except ModelFormatError:
         return None
     millions = sum(math.prod(span.shape) for span in checkpoint.tensors.values()) / 1e6
-    return KnownModel(NANO, ModelKind.EMBEDDER, f"{millions:.0f}M", checkpoint.hidden_size, checkpoint.context, "English", cached=True)
+    dim = checkpoint.hidden_size if kind is ModelKind.EMBEDDER else None
+    return KnownModel(NANO, kind, f"{millions:.0f}M", dim, checkpoint.context, "English", cached=True)

@@ -250,7 +250,14 @@ def test_a_known_model_is_refused_for_what_it_is_not(no_network: list[object]) -
         Reranker.load("Qwen/Qwen3-Embedding-4B")
     with pytest.raises(ConfigurationError, match="cannot be used as embedder"):
         Embedder.load("Qwen/Qwen3-Reranker-4B")
-    with pytest.raises(ConfigurationError, match="no reranker goes with it"):
+    assert no_network == []
+
+
+def test_the_built_in_reranker_says_how_it_is_built_where_it_is_not_there(
+    tmp_path: Path, no_network: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen3_rag.models.registry.nano_folder", lambda kind: tmp_path / kind)
+    with pytest.raises(ConfigurationError, match=r"not part of this installation.*reranker_build --output.*off"):
         Reranker.load("nano")
     assert no_network == []
 

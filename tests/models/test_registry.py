@@ -28,9 +28,8 @@ def test_cached_models_are_marked(tiny: Path, empty_cache: Path) -> None:
 
 @pytest.mark.skipif(not (nano_folder() / "model.safetensors").is_file(), reason="nano is not built")
 def test_nano_is_known_and_always_here() -> None:
-    (nano,) = (model for model in known_models() if model.name == "nano")
+    (nano,) = (model for model in known_models() if model.name == "nano" and model.kind is ModelKind.EMBEDDER)
     assert nano.cached
-    assert nano.kind is ModelKind.EMBEDDER
     assert nano.dim is not None
 
 
