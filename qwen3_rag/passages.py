@@ -34,7 +34,7 @@ from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
 from qwen3_rag.store.points import DENSE, PASSAGE_ID, passage_point, passage_point_id, to_hit
-from qwen3_rag.store.schema import ensure_collection, read_space
+from qwen3_rag.store.schema import check_width, ensure_collection, read_space
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Hit, Hits, Passage
 
@@ -77,6 +77,7 @@ class Passages:
         self._prepare = prepare
         self._embedder_name = embedder_name
         self._prepared = False
+        self._width: int | None = None
         self._preparing = threading.Lock()
         self._bm25 = Bm25Encoder()
         self._resources = ExitStack()
@@ -219,19 +220,21 @@ class Passages:
 
     def search(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """Find passages and chunks, best first; keywords, result and errors as `Retriever.search`. Empty while there is no collection."""
-        return self._retriever.search(query, **keywords) if self._exists() else Hits()
+        return self._retriever.search(query, **keywords) if self._searchable(keywords.get("vector")) else Hits()
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
-        return await self._retriever.asearch(query, **keywords) if await asyncio.to_thread(self._exists) else Hits()
+        there = await asyncio.to_thread(self._searchable, keywords.get("vector"))
+        return await self._retriever.asearch(query, **keywords) if there else Hits()
 
     def search_diverse(self, query: str | None, **keywords: Any) -> Hits:
         """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
-        return self._retriever.search_diverse(query, **keywords) if self._exists() else Hits()
+        return self._retriever.search_diverse(query, **keywords) if self._searchable(keywords.get("vector")) else Hits()
 
     async def asearch_diverse(self, query: str | None, **keywords: Any) -> Hits:
         """`search_diverse` without blocking the event loop; concurrent queries are embedded in shared batches."""
-        return await self._retriever.asearch_diverse(query, **keywords) if await asyncio.to_thread(self._exists) else Hits()
+        there = await asyncio.to_thread(self._searchable, keywords.get("vector"))
+        return await self._retriever.asearch_diverse(query, **keywords) if there else Hits()
 
     @property
     def client(self) -> QdrantBase:
@@ -269,6 +272,14 @@ class Passages:
 
     def _exists(self) -> bool:
         return self._client.collection_exists(self._collection)
+
+    def _searchable(self, vector: Sequence[float] | None) -> bool:
+        """Whether there is a collection; a vector that is given has to fit it."""
+        there = self._exists()
+        if there and vector is not None and len(vector) != self._width:
+            check_width(self._client, self._collection, vector)
+            self._width = len(vector)
+        return there
 
     def _ready(self) -> EmbedderLike:
         embedder = self._embedder()

@@ -91,6 +91,10 @@ class EncodedText(str):
         """The ids, if they are of this tokenizer object."""
         return self._ids if tokenizer is self._tokenizer else None
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """A copy or what another process gets is the text alone: it is one tokenizer's object that knows the ids."""
+        return str, (str(self),)
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

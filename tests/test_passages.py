@@ -214,6 +214,18 @@ def test_vectors_of_any_other_width_are_refused(passages: Passages):
     assert passages.count() == 0
 
 
+async def test_a_query_vector_of_another_width_is_refused(passages: Passages):
+    assert passages.search(None, vector=[0.1] * 3, mode="dense", rerank=False) == []  # there is nothing it could not fit
+    filled(passages)
+    asked = {"vector": [0.1] * 3, "mode": "dense", "rerank": False}
+    for _ in range(2):
+        with pytest.raises(DimensionError, match="3 dimensions does not fit a collection of"):
+            passages.search(None, **asked)
+        with pytest.raises(DimensionError, match="Embed the query with that model and dim"):
+            await passages.asearch_diverse(None, vector=[0.1] * 3)
+        assert passages.search(None, vector=[0.1] * 64, mode="dense", rerank=False)
+
+
 def test_an_empty_query_with_its_vector(passages: Passages):
     filled(passages)
     vector = HashEmbedder().embed_queries(["lunch at noon"])[0].tolist()

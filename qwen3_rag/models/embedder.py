@@ -67,6 +67,10 @@ class Embedder:
         """
         return cls(load(model, ModelKind.EMBEDDER, dtype, device, quantization), dim)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it changes, and a model in memory twice helps nobody: what holds it may be copied, and shares it."""
+        return self
+
     @property
     def model(self) -> str:
         """The name it was loaded by; of a local folder, its absolute path."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,10 @@ class Reranker:
             ModelFormatError: the folder holds no Qwen3 checkpoint with what a reranker needs.
         """
         return cls(load(model, ModelKind.RERANKER, dtype, device, quantization))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it changes, and a model in memory twice helps nobody: what holds it may be copied, and shares it."""
+        return self
 
     @property
     def model(self) -> str:

@@ -5,7 +5,7 @@ It builds collections through qdrant-client's interface only; it does not know w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from qdrant_client import models
 from qdrant_client.client_base import QdrantBase
 from qdrant_client.local.qdrant_local import QdrantLocal
 
-from qwen3_rag.errors import EmbeddingSpaceError, StoreError
+from qwen3_rag.errors import DimensionError, EmbeddingSpaceError, StoreError
 from qwen3_rag.settings import Quantization, StoreSettings
 from qwen3_rag.store.filters import payload_path
 from qwen3_rag.store.points import DENSE, LEXICAL, PASSAGE_ID
@@ -107,6 +107,20 @@ def check_space(client: QdrantBase, collection: str, space: EmbeddingSpace) -> N
             f"Collection {collection!r} holds vectors of {held}{_details(held, space)}; the embedder at hand makes {space}"
             f"{_details(space, held)}. They do not compare. Open it with the first, or embed the documents again into a new "
             f"knowledge base: qwen3-rag ingest PATH --kb NEW --embedder {space.model} --dim {space.dim}"
+        )
+
+
+def check_width(client: QdrantBase, collection: str, vector: Sequence[float]) -> None:
+    """Refuse a query's vector of another width than the collection's: the engines each say it in their own way, or not at all.
+
+    Raises:
+        DimensionError: naming both widths.
+        StoreError: as `read_space`.
+    """
+    held = read_space(client, collection)
+    if len(vector) != held.dim:
+        raise DimensionError(
+            f"A query's vector of {len(vector)} dimensions does not fit a collection of {held}. Embed the query with that model and dim."
         )
 
 

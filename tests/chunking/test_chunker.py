@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 import time
 from dataclasses import replace
@@ -276,3 +278,6 @@ def test_chunks_carry_the_ids_that_the_model_reads():
     assert chunk.embedding_text.ids_in(tokenizer) == tokenizer.encode(str(chunk.embedding_text)).ids
     assert chunk.embedding_text.ids_in(word_tokenizer()) is None
     assert not isinstance(replace(chunk, text="other").embedding_text, EncodedText)
+    for copied in (copy.deepcopy(chunk.embedding_text), pickle.loads(pickle.dumps(chunk.embedding_text))):
+        assert copied == chunk.embedding_text
+        assert type(copied) is str

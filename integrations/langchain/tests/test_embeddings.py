@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 
 import numpy as np
@@ -95,3 +96,10 @@ def test_what_cannot_be():
         Qwen3Embeddings("nano", dim=8)
     with pytest.raises(ModelNotFoundError):
         Qwen3Embeddings("./no-such-folder")
+
+
+def test_a_deep_copy_shares_the_model():
+    embeddings = Qwen3Embeddings(embedder=Embedder.load("nano"))
+    copied = copy.deepcopy(embeddings)
+    assert copied is not embeddings
+    assert copied.embed_query("lunch at noon") == embeddings.embed_query("lunch at noon")

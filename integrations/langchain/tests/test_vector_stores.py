@@ -125,6 +125,9 @@ def test_by_vector(store: Qwen3VectorStore):
     assert score == pytest.approx(1.0, abs=1e-3)
     assert [document.id for document, _ in others] == ids(store.similarity_search_by_vector(vector, k=3))[1:]
     assert ids(store.similarity_search_by_vector(vector, k=3, filter={"length": len(TEXTS["a"])})) == ["a"]
+    for search in (store.similarity_search_by_vector, store.max_marginal_relevance_search_by_vector):
+        with pytest.raises(DimensionError, match=r"3 dimensions does not fit a collection of .* Embed the query with"):
+            search([1.0, 0.0, 0.0])
 
 
 def test_diversity_has_the_right_direction(store: Qwen3VectorStore):

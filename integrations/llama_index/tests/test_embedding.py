@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 from typing import Any
 
@@ -223,3 +224,10 @@ async def test_events_and_spans(events: Any, spans: Any):
     await model.aget_text_embedding_batch(["a", "b"])
     assert [event.chunks for event in events.of(EmbeddingEndEvent)] == [["q"], ["a", "b"]]
     assert {"Qwen3Embedding.get_query_embedding", "Qwen3Embedding._get_query_embedding"} <= set(spans())
+
+
+def test_a_deep_copy_shares_the_model():
+    model = Qwen3Embedding(embedder=Embedder.load("nano"))
+    copied = copy.deepcopy(model)
+    assert copied is not model
+    assert copied.get_query_embedding("lunch at noon") == model.get_query_embedding("lunch at noon")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import SecretStr
 from tokenizers import Tokenizer
@@ -38,6 +38,10 @@ class RemoteModel:
         self._writer = Writer(load_tokenizer(tokenizer, model, kind))
         self._loop = LoopThread(type(self).__name__)
         self._server: tuple[HttpClient, Batcher] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it changes, and a model in memory twice helps nobody: what holds it may be copied, and shares it."""
+        return self
 
     @property
     def model(self) -> str:

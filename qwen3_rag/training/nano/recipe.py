@@ -122,7 +122,7 @@ def weak(places: Places, files: Files) -> EmbedderTraining:
         model=str(places.model("distilled")),
         pairs=(files.weak,),
         output=places.output / "weak",
-        max_steps=400,
+        max_steps=250,
         learning_rate=2e-4,
         contrastive_weight=1.0,
         distillation_weight=0.5,

@@ -19,12 +19,11 @@ from llama_index.vector_stores.qwen3_rag.substrings import points_holding
 from llama_index.vector_stores.qwen3_rag.threads import asynchronous
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from qwen3_rag.errors import ConfigurationError, DimensionError
+from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.knowledge_base import KnowledgeBase
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, embed_documents_async
 from qwen3_rag.passages import PAGE, Passages
 from qwen3_rag.settings import Settings
-from qwen3_rag.store.schema import read_space
 from qwen3_rag.types import Hit, Hits, Passage
 
 Place = str | Path | QdrantClient | KnowledgeBase | Passages
@@ -50,7 +49,6 @@ class Qwen3VectorStore(BasePydanticVectorStore):
 
     _passages: Passages = PrivateAttr()
     _owned: bool = PrivateAttr(default=True)
-    _width: int | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -269,22 +267,9 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         self.close()
 
     def _plan(self, query: VectorStoreQuery, kwargs: dict[str, Any]) -> Plan:
-        self._check_width(query.query_embedding)
         others = dict(kwargs)
         replaced = others.pop("qdrant_filters", None)
         return plan(query, replaced if replaced is not None else self._asked(query), others)
-
-    def _check_width(self, embedding: Sequence[float] | None) -> None:
-        """The engines each say in their own way, or not at all, that a vector is of another model."""
-        if embedding is None or len(embedding) == self._width or not self.client.collection_exists(self._passages.collection):
-            return
-        space = read_space(self.client, self._passages.collection)
-        self._width = space.dim
-        if len(embedding) != space.dim:
-            raise DimensionError(
-                f"A query embedding of {len(embedding)} dimensions does not fit a collection of {space}. "
-                "Give the index the embedding model of the collection: embed_model=vector_store.embed_model()."
-            )
 
     def _asked(self, query: VectorStoreQuery) -> models.Filter | None:
         """What a query's filters and ids mean. LlamaIndex gives no ids as an empty list."""
