@@ -133,14 +133,15 @@ def weak(places: Places, files: Files) -> EmbedderTraining:
 
 
 def supervised(places: Places, files: Files, start: str, name: str) -> EmbedderTraining:
-    """Stage 2: people's questions, each with passages that are found and are no answer; batches of one source."""
+    """Stage 2: people's questions, each with a passage that is found and is no answer; batches of one source."""
     return replace(
         weak(places, files),
         model=str(places.model(start)),
         pairs=(places.output / "mined.jsonl",),
         output=places.output / name,
+        max_steps=200,
         batch_size=32,
-        negatives=3,
+        negatives=1,
         by_source=True,
         distillation_weight=0.5,
     )
@@ -185,9 +186,9 @@ def ship(places: Places, target: Path) -> Path:
 
 
 def write_passages(files: Files, places: Places) -> None:
-    """What hard negatives are found among: the passages that questions were asked about, and as many of the others."""
+    """What hard negatives are found among: the passages that questions were asked about, and half as many of the others."""
     asked = {pair.document: pair.positive for pair in read_pairs(files.supervised)}
     others = {pair.document: pair.positive for pair in read_pairs(files.weak) if len(pair.positive) >= LEAST_PASSAGE}
-    kept = sorted(others)[: len(asked)]
+    kept = sorted(others)[: len(asked) // 2]
     lines = [json.dumps({"text": text}) for text in (*asked.values(), *(others[key] for key in kept))]
     (places.output / "data" / "passages.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
