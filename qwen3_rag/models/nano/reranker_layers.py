@@ -201,10 +201,12 @@ def _summing(formula: Formula, generator: np.random.Generator) -> Tensors:
         # A sink is no member (-1), and its key has two parts instead of one, each shorter by √2.
         gains |= {member: MARK, sink: MARK + np.sqrt(2) * (MARK + np.log(length / SINKS))}
     _gain(tensors, gains, query=2, key=1)
-    _values(tensors, 0, [{Feature.TERM: 1, Feature.PAIR: formula.pair_weight}])
-    _values(tensors, 1, [{Feature.QUERY_WEIGHT: 1}])
-    _output(tensors, head=0, value=0, into={Feature.SCORE: formula.score_scale * formula.length})
-    _output(tensors, head=HEADS // KEY_HEADS, value=0, into={Feature.SCORE: -formula.query_scale * formula.query_length})
+    # Large numbers stand in the values, not in the output, where they would enlarge what a step of training adds to other values.
+    gain, loss = formula.score_scale * formula.length, formula.query_scale * formula.query_length
+    _values(tensors, 0, [{Feature.TERM: gain, Feature.PAIR: gain * formula.pair_weight}])
+    _values(tensors, 1, [{Feature.QUERY_WEIGHT: loss}])
+    _output(tensors, head=0, value=0, into={Feature.SCORE: 1})
+    _output(tensors, head=HEADS // KEY_HEADS, value=0, into={Feature.SCORE: -1})
     _unit(tensors, 0, {Feature.ONE: 1}, {Feature.ONE: 1}, {Feature.SCORE: -formula.bias}, SWITCH)
     return tensors
 
