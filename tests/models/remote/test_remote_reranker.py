@@ -163,9 +163,8 @@ def test_bad_arguments(server: InferenceServer, tiny: Path):
             other.score("a", "b")
         with pytest.raises(ConfigurationError, match="instruction"):
             other.score("a", ["b"], "find " * 600)
-    for name, match in {"Qwen/Qwen3-Embedding-0.6B": "cannot be used as reranker", "nano": "no reranker goes with it"}.items():
-        with pytest.raises(ConfigurationError, match=match):
-            RemoteReranker(name, server.url)
+    with pytest.raises(ConfigurationError, match="cannot be used as reranker"):
+        RemoteReranker("Qwen/Qwen3-Embedding-0.6B", server.url)
 
 
 def test_logits(server: InferenceServer, judged: RerankingModel, tiny: Path, reranker: Reranker):
