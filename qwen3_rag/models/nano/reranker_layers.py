@@ -193,7 +193,7 @@ def _neighbourhood(formula: Formula, generator: np.random.Generator) -> Tensors:
 def _summing(formula: Formula, generator: np.random.Generator) -> Tensors:
     tensors = _noise(generator)
     members = ((Feature.IN_DOCUMENT, formula.length), (Feature.IN_QUERY, formula.query_length))
-    gains = {}
+    gains: dict[int, float] = {}
     for kv, (which, length) in enumerate(members):
         member, sink = _FLAGS[2 * kv : 2 * kv + 2]
         _project(tensors["k_proj"], kv, {member: {which: 2.0, Feature.ONE: -1.0}, sink: {Feature.SINK: 1 / SIZE}})

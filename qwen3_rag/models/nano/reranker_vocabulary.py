@@ -68,9 +68,9 @@ def rerank_vocabulary(embedder: Path) -> RerankVocabulary:
     tokenizer = Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
     ids = tokenizer.get_vocab(with_added_tokens=True)
     end_of_text, sink, turn_end = (ids[token] for token in SPECIAL_TOKENS)
-    markers = [ids[spelled_in_bytes(marker)] for marker in (QUERY_MARKER, DOCUMENT_MARKER)]
-    blank = [end_of_text, turn_end, *markers, ids[UNKNOWN], *(ids[token] for token in THINK_TOKENS)]
-    return RerankVocabulary(description, tokenizer, *markers, sink, turn_end, end_of_text, tuple(blank), ids["yes"], ids["no"])
+    query, document = (ids[spelled_in_bytes(marker)] for marker in (QUERY_MARKER, DOCUMENT_MARKER))
+    blank = (end_of_text, turn_end, query, document, ids[UNKNOWN], *(ids[token] for token in THINK_TOKENS))
+    return RerankVocabulary(description, tokenizer, query, document, sink, turn_end, end_of_text, blank, ids["yes"], ids["no"])
 
 
 def save_rerank_tokenizer(vocabulary: RerankVocabulary, embedder: Path, folder: Path) -> None:
