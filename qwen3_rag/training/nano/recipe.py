@@ -5,6 +5,7 @@
     data/        weak.jsonl, supervised.jsonl, dev.jsonl
     teacher/     the teacher's vectors
     distilled/   follows the teacher's vectors, on all pairs
+    alike/       goes on with batches of alike passages
     weak/        stage 1: contrastive, weak pairs
     supervised/  stage 2: contrastive, people's questions and hard negatives
     merged/      slerp of the last stages
@@ -26,13 +27,15 @@ from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.training.export import merge_models
 from qwen3_rag.training.nano.data import Files, write_data
+from qwen3_rag.training.nano.grouping import grouped
 from qwen3_rag.training.nano.growth import grow
 from qwen3_rag.training.nano.release import release
 from qwen3_rag.training.nano.teaching import drawn, kept_vectors, texts_of, turned, write_teacher
-from qwen3_rag.training.pairs import read_pairs
+from qwen3_rag.training.pairs import read_pairs, write_pairs
 from qwen3_rag.training.run import train_embedder
 from qwen3_rag.training.settings import EmbedderTraining, Merging, MiningSettings, Schedule
 from qwen3_rag.training.sources import mine_files
+from qwen3_rag.training.teachers import StoredTeacher
 
 LAYERS = 4
 """Between the one that marks and the one that averages."""
@@ -40,11 +43,13 @@ INTERMEDIATE = 512
 CONTENT = 248
 """Dimensions that the constructed checkpoint fills."""
 SEED = 0
+GROUPS = 200
+"""Of alike passages: a few hundred pairs each."""
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
-STAGES = ("distilled", "weak", "supervised")
+STAGES = ("distilled", "alike", "weak", "supervised")
 """What comes after each other on the way to what ships."""
-MERGED = {"distilled": 1.0, "weak": 1.0, "supervised": 1.0}
+MERGED = {"alike": 1.0, "weak": 1.0, "supervised": 1.0}
 """Stages that are merged, and how much each counts."""
 Say = Callable[[str], None]
 
@@ -118,11 +123,25 @@ def distillation(places: Places, files: Files) -> EmbedderTraining:
     )
 
 
+def alike(places: Places, files: Files) -> EmbedderTraining:
+    """Go on with passages beside each other that are hard to tell apart."""
+    return replace(
+        distillation(places, files),
+        model=str(places.model("distilled")),
+        pairs=(places.output / "data" / "alike.jsonl",),
+        output=places.output / "alike",
+        max_steps=560,
+        learning_rate=5e-4,
+        contrastive_weight=0.15,
+        by_source=True,
+    )
+
+
 def weak(places: Places, files: Files) -> EmbedderTraining:
     """Stage 1: passages of the batch against each other, the teacher still followed."""
     return replace(
         distillation(places, files),
-        model=str(places.model("distilled")),
+        model=str(places.model("alike")),
         pairs=(files.weak,),
         output=places.output / "weak",
         max_steps=200,
@@ -153,7 +172,7 @@ def mining(places: Places, files: Files) -> MiningSettings:
         pairs=(files.supervised,),
         passages=places.output / "data" / "passages.jsonl",
         output=places.output / "mined.jsonl",
-        embedder=str(places.model("distilled")),
+        embedder=str(places.model("alike")),
         first_rank=2,
         last_rank=50,
         negatives=6,
@@ -166,13 +185,15 @@ def train(places: Places, say: Say = print) -> Path:
     """All stages; what is finished is found again. Returns the folder of the merged model."""
     files = prepare(places, say)
     train_embedder(distillation(places, files))
+    write_alike(files, places)
+    train_embedder(alike(places, files))
     train_embedder(weak(places, files))
     negatives = mining(places, files)
     if not negatives.output.is_file():
         write_passages(files, places)
         say("Mining: {} pairs, {} hard negatives".format(*mine_files(negatives)))
     train_embedder(supervised(places, files, "weak", "supervised"))
-    train_embedder(supervised(places, files, "distilled", "no-weak"))
+    train_embedder(supervised(places, files, "alike", "no-weak"))
     merged = places.output / "merged"
     if not (merged / "model.safetensors").is_file():
         merge_models(Merging(checkpoints=tuple(places.model(stage) for stage in MERGED), output=merged, weights=tuple(MERGED.values())))
@@ -183,6 +204,14 @@ def ship(places: Places, target: Path) -> Path:
     """Put the merged model and its record into `target`."""
     stages = {name: places.output / name for name in STAGES}
     return release(places.output / "merged", places.static, stages, MERGED, target)
+
+
+def write_alike(files: Files, places: Places) -> None:
+    """All pairs, each with its group of alike passages."""
+    pairs = list(read_pairs(files.weak, files.supervised))
+    teacher = StoredTeacher(places.teacher / "texts.jsonl", places.teacher / "vectors.npy")
+    vectors = teacher([pair.positive for pair in pairs])
+    write_pairs(places.output / "data" / "alike.jsonl", grouped(pairs, vectors, GROUPS, SEED))
 
 
 def write_passages(files: Files, places: Places) -> None:
