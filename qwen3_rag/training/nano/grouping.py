@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qwen3_rag.training.nano.teaching import unit
 from qwen3_rag.training.pairs import Pair
 
 ROUNDS = 15
@@ -34,18 +35,13 @@ def grouped(pairs: Sequence[Pair], vectors: Array, groups: int, seed: int) -> It
 
 def spherical_kmeans(vectors: Array, groups: int, seed: int) -> NDArray[np.int64]:
     """A group for each row, by the cosine with its centre; shape (rows,). An empty group keeps its centre."""
-    unit = _unit(vectors)
-    centres = unit[np.random.default_rng(seed).choice(len(unit), min(groups, len(unit)), replace=False)]
-    nearest = np.zeros(len(unit), dtype=np.int64)
+    rows = unit(vectors)
+    centres = rows[np.random.default_rng(seed).choice(len(rows), min(groups, len(rows)), replace=False)]
+    nearest = np.zeros(len(rows), dtype=np.int64)
     for _ in range(ROUNDS):
-        nearest = (unit @ centres.T).argmax(1)
+        nearest = (rows @ centres.T).argmax(1)
         sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, unit)
+        np.add.at(sums, nearest, rows)
         filled = np.bincount(nearest, minlength=len(centres)) > 0
-        centres = np.where(filled[:, None], _unit(sums), centres)
+        centres = np.where(filled[:, None], unit(sums), centres)
     return nearest
-
-
-def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit

@@ -55,11 +55,11 @@ def turned(teacher: Array, student: Array, sample: Sequence[int], width: int) ->
         sample: places among `texts`.
         width: the student's hidden size.
     """
-    unit = _unit(teacher.astype(np.float32))
-    centred = unit - unit.mean(0)
+    rows = unit(teacher.astype(np.float32))
+    centred = rows - rows.mean(0)
     left, _, right = np.linalg.svd(centred[list(sample)].T @ student, full_matrices=False)
     found = np.zeros((len(teacher), width), np.float32)
-    found[:, : student.shape[1]] = _unit(centred @ (left @ right))
+    found[:, : student.shape[1]] = unit(centred @ (left @ right))
     return found
 
 
@@ -90,6 +90,7 @@ def _add(folder: Path, keys: Sequence[str], vectors: Array) -> None:
     partial.replace(folder / f"block-{keys[0]}.npz")
 
 
-def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
+def unit(vectors: Array) -> Array:
+    """Rows of length one; a row of zeros stays."""
+    rows: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return rows
