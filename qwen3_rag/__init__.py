@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen3_rag.errors import Qwen3RagError
     from qwen3_rag.ingestion.report import IngestReport
-    from qwen3_rag.knowledge_base import KnowledgeBase, Status
+    from qwen3_rag.knowledge_base import KnowledgeBase
     from qwen3_rag.models.embedder import Embedder
     from qwen3_rag.models.remote import RemoteEmbedder, RemoteReranker
     from qwen3_rag.models.reranker import Reranker
     from qwen3_rag.passages import Passages
     from qwen3_rag.settings import Settings
+    from qwen3_rag.status import Status
     from qwen3_rag.types import Chunk, Document, Hit, Hits, Passage, Trace
 
 _HOMES = {
@@ -34,7 +35,7 @@ _HOMES = {
     "RemoteReranker": "models.remote",
     "Reranker": "models.reranker",
     "Settings": "settings",
-    "Status": "knowledge_base",
+    "Status": "status",
     "Trace": "types",
 }
 

@@ -6,13 +6,13 @@ import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from qdrant_client import QdrantClient, models
 
-from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord, RunRecord
+from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord
 from qwen3_rag.errors import StoreError, WriterBusyError
 from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, Visibility, repair
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
@@ -20,54 +20,11 @@ from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
 from qwen3_rag.passages import Passages, held
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.settings import Settings
+from qwen3_rag.status import Status
 from qwen3_rag.store.client import one_call_at_a_time, open_client
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.schema import check_space, count_chunks, ensure_collection
 from qwen3_rag.types import Fusion, Hits, Mode
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a knowledge base holds.
-
-    `chunks` is the catalog's count and `points` the store's, of the same; they agree when nothing is amiss. `passages` came through
-    `KnowledgeBase.passages` or a framework's vector store, which the catalog does not count.
-    """
-
-    collection: str
-    documents: int
-    chunks: int
-    points: int
-    passages: int
-    failures: int
-    embedder: str
-    dim: int | None
-    reranker: str | None
-    fingerprint: str | None
-    languages: Mapping[str, int]
-    store: str
-    catalog: str
-    last_run: RunRecord | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        run = self.last_run
-        return {
-            "collection": self.collection,
-            "documents": self.documents,
-            "chunks": self.chunks,
-            "points": self.points,
-            "passages": self.passages,
-            "failures": self.failures,
-            "embedder": self.embedder,
-            "dim": self.dim,
-            "reranker": self.reranker,
-            "fingerprint": self.fingerprint,
-            "languages": dict(self.languages),
-            "store": self.store,
-            "catalog": self.catalog,
-            "last_run": None if run is None else {"started": run.started_at.isoformat(), "status": run.status, "counts": dict(run.counts)},
-        }
 
 
 class KnowledgeBase:
