@@ -87,9 +87,9 @@ def prepare(places: Places, say: Say = print) -> Files:
     say(f"{len(texts):,} texts")
     vectors = kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.teacher / "blocks", say)
     sample = drawn(len(texts), SEED)
-    student = Embedder.load(str(places.static)).embed_documents([texts[place] for place in sample], CONTENT)
-    hidden = Embedder.load(str(places.grown)).dim
-    write_teacher(texts, turned(vectors, np.asarray(student), sample, hidden), places.teacher)
+    student = Embedder.load(str(places.static))
+    known = np.asarray(student.embed_documents([texts[place] for place in sample], CONTENT))
+    write_teacher(texts, turned(vectors, known, sample, student.dim), places.teacher)
     return files
 
 
@@ -185,7 +185,8 @@ def train(places: Places, say: Say = print) -> Path:
     """All stages; what is finished is found again. Returns the folder of the merged model."""
     files = prepare(places, say)
     train_embedder(distillation(places, files))
-    write_alike(files, places)
+    if not (places.output / "data" / "alike.jsonl").is_file():
+        write_alike(files, places)
     train_embedder(alike(places, files))
     train_embedder(weak(places, files))
     negatives = mining(places, files)
