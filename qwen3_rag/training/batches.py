@@ -7,18 +7,19 @@ together what one process would see alone. This module knows templates and token
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch.utils.data import Dataset
 
-from qwen3_rag.errors import TrainingDataError
+from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
 from qwen3_rag.training.pairs import Pair, fingerprint
 
+T = TypeVar("T")
 SCORES = "scores"
 """The key of a pair's line that holds a teacher's logits: the positive's, then those of all its negatives."""
 
@@ -39,7 +40,9 @@ class Example:
     scores: tuple[float, ...] | None = None
 
 
-def plan(pairs: Sequence[Pair], size: int, epochs: int, seed: int = 0, *, by_source: bool = False) -> list[list[Draw]]:
+def plan(
+    pairs: Sequence[Pair], size: int, epochs: int, seed: int = 0, *, by_source: bool = False, sources_per_batch: int = 1
+) -> list[list[Draw]]:
     """The global batches of a run, each of `size` draws.
 
     Args:
@@ -48,10 +51,17 @@ def plan(pairs: Sequence[Pair], size: int, epochs: int, seed: int = 0, *, by_sou
         epochs: how often each pair is drawn; the last few draws that fill no batch are left out.
         seed: of the order.
         by_source: take all pairs of a batch from one task and source, as far as they go.
+        sources_per_batch: of how many parts, each from one source, a batch then is.
 
     Raises:
         TrainingDataError: not even one batch can be filled.
+        ConfigurationError: the parts do not divide the batch, or there are some without `by_source`.
     """
+    if size % sources_per_batch or (sources_per_batch > 1 and not by_source):
+        raise ConfigurationError(
+            f"`sources_per_batch` needs `by_source` and a batch_size that it divides, not {sources_per_batch} of {size}."
+        )
+    share = size // sources_per_batch
     marks = [frozenset((fingerprint(pair.query), pair.document)) for pair in pairs]
     groups: dict[Any, list[int]] = {}
     for index, pair in enumerate(pairs):
@@ -59,12 +69,15 @@ def plan(pairs: Sequence[Pair], size: int, epochs: int, seed: int = 0, *, by_sou
     batches: list[list[Draw]] = []
     left: list[Draw] = []
     for number, members in enumerate(groups.values()):
-        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), size, marks)
+        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), share, lambda draw: marks[draw.place])
         batches += whole
         left += rest
     if by_source:
-        batches += _filled(sorted(left), size, marks)[0]
+        batches += _filled(sorted(left), share, lambda draw: marks[draw.place])[0]
         batches.sort(key=lambda batch: (batch[0].epoch, Random(f"{seed}:{batch[0]}").random()))
+    if sources_per_batch > 1:
+        joined = _filled(batches, sources_per_batch, lambda part: frozenset().union(*(marks[draw.place] for draw in part)))[0]
+        batches = [[draw for part in parts for draw in part] for parts in joined]
     if not batches:
         raise TrainingDataError(
             f"{len(pairs)} pairs, no document and no query twice, do not fill a batch of {size}. Give more pairs or a smaller batch_size."
@@ -79,23 +92,23 @@ def _shuffled(members: Sequence[int], epochs: int, seed: str) -> Iterator[Draw]:
         yield from (Draw(epoch, index) for index in order)
 
 
-def _filled(draws: Iterable[Draw], size: int, marks: Sequence[frozenset[str]]) -> tuple[list[list[Draw]], list[Draw]]:
+def _filled(items: Iterable[T], size: int, marks: Callable[[T], frozenset[str]]) -> tuple[list[list[T]], list[T]]:
     """Whole batches and what is left. What would be twice in a batch waits for the next one, and goes first there."""
-    batches: list[list[Draw]] = []
-    waiting: list[Draw] = []
-    batch: list[Draw] = []
+    batches: list[list[T]] = []
+    waiting: list[T] = []
+    batch: list[T] = []
     taken: set[str] = set()
 
-    def take(draw: Draw) -> bool:
-        fits = len(batch) < size and taken.isdisjoint(marks[draw.place])
+    def take(item: T) -> bool:
+        fits = len(batch) < size and taken.isdisjoint(marks(item))
         if fits:
-            taken.update(marks[draw.place])
-            batch.append(draw)
+            taken.update(marks(item))
+            batch.append(item)
         return fits
 
-    for draw in draws:
-        if not take(draw):
-            waiting.append(draw)
+    for item in items:
+        if not take(item):
+            waiting.append(item)
         while len(batch) == size:
             batches.append(batch)
             batch, taken = [], set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,6 +98,14 @@ class Network(nn.Module):
         settings = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=list(LORA_MODULES))
         self.requires_grad_(False)
         inject_adapter_in_model(settings, self.body)
+
+    def freeze(self, names: Container[str]) -> None:
+        """Train these weights no more."""
+        for name, parameter in self.named_parameters():
+            if name in names:
+                parameter.requires_grad_(False)
+        for kept, computed in zip(self.body.parameters(), self.running.parameters(), strict=True):
+            computed.requires_grad_(kept.requires_grad)
 
     def compute_in(self, dtype: torch.dtype) -> None:
         """Compute in `dtype` from now on. Frozen weights are cast for good; of trained ones a copy is."""

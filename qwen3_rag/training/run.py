@@ -139,7 +139,14 @@ def _lasting(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batches(settings: Training, data: RunData) -> Batches:
-    planned = plan(data.pairs, settings.batch_size, settings.epochs, settings.seed, by_source=settings.by_source)
+    planned = plan(
+        data.pairs,
+        settings.batch_size,
+        settings.epochs,
+        settings.seed,
+        by_source=settings.by_source,
+        sources_per_batch=settings.sources_per_batch,
+    )
     planned = planned[: settings.max_steps] if settings.max_steps else planned
     return Batches(data.pairs, planned, settings.negatives, settings.seed, processes.count())
 

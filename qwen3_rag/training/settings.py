@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -58,6 +58,10 @@ class Training:
         batch_size: pairs of one step, of all processes together.
         negatives: hard negatives drawn for a pair.
         by_source: batches of one task and source each.
+        sources_per_batch: with `by_source`, how many share a batch, with as many pairs each.
+        rates: what the learning rate is multiplied by for weights whose name has this in it, such as `embed_tokens` or `layers.1.`, the
+            first that fits; 0 leaves them as they are.
+        beta2: how slowly AdamW forgets the size of gradients; where tokens are rare and learn fast, 0.999 moves them too far.
         warmup: share of the steps in which the learning rate rises.
         clip: longest gradient; 0 cuts none.
         lora_rank: 0 trains all weights, more trains low-rank adapters only; lora_alpha is twice the rank unless given.
@@ -80,8 +84,11 @@ class Training:
     batch_size: Count = 32
     negatives: Annotated[int, Field(ge=0)] = 4
     by_source: bool = False
+    sources_per_batch: Count = 1
     learning_rate: Positive = 1e-5
+    rates: Mapping[str, Weight] = field(default_factory=dict)
     weight_decay: Weight = 0.01
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     warmup: Share = 0.1
     schedule: Schedule = Schedule.LINEAR
     clip: Weight = 1.0

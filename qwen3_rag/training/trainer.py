@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.packing import Item
 from qwen3_rag.training import processes
 from qwen3_rag.training.batches import Batches, Example
@@ -54,6 +55,7 @@ class PackedTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.network, self._part_tokens = network, settings.part_tokens
+        self._rates = trained_rates(network, settings.rates)
         self.figures: dict[str, float] = {}
         """Figures to be logged with the next losses."""
         if settings.gradient_checkpointing:
@@ -74,6 +76,26 @@ class PackedTrainer(Trainer):
         # the wrapper, and there is none.
         processes.average_gradients(self.network.parameters())
         return value
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Transformers' own, with a learning rate for each group of `rates`."""
+        if self.optimizer is None and set(self._rates.values()) != {1.0}:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer = kind(self._groups(), **options)
+        optimizer: torch.optim.Optimizer = super().create_optimizer()
+        return optimizer
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters that are trained, by learning rate and weight decay."""
+        decayed = set(self.get_decay_parameter_names(self.network))
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                decay = self.args.weight_decay if name in decayed else 0.0
+                groups.setdefault((self._rates[name] * self.args.learning_rate, decay), []).append(parameter)
+        # transformers logs the rate of the first group.
+        ordered = sorted(groups.items(), key=lambda group: group[0][0] != self.args.learning_rate)
+        return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in ordered]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what was measured since."""
@@ -101,6 +123,23 @@ class PackedTrainer(Trainer):
             (Path(str(self.args.output_dir)) / f"{_CHECKPOINTS}{self.state.global_step}" / COMPLETE).touch()
 
 
+def trained_rates(network: Network, rates: Mapping[str, float]) -> dict[str, float]:
+    """What the learning rate is multiplied by for each weight that is trained, by its name. A weight of rate zero is frozen.
+
+    Raises:
+        ConfigurationError: a word of `rates` is in no name, or nothing is left to train.
+    """
+    names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    unknown = [word for word in rates if not any(word in name for name in names)]
+    if unknown:
+        raise ConfigurationError(f"`rates`: no weight that is trained has {unknown[0]!r} in its name. Names are like {names[0]!r}.")
+    found = {name: next((rate for word, rate in rates.items() if word in name), 1.0) for name in names}
+    if not any(found.values()):
+        raise ConfigurationError("`rates` leave every weight as it is. Give one of them a rate above 0.")
+    network.freeze([name for name, rate in found.items() if not rate])
+    return {name: rate for name, rate in found.items() if rate}
+
+
 def training_arguments(settings: Training, steps: int) -> TrainingArguments:
     """What transformers is told; `steps` are those of the whole run."""
     arguments = TrainingArguments(
@@ -109,6 +148,7 @@ def training_arguments(settings: Training, steps: int) -> TrainingArguments:
         per_device_train_batch_size=1,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        adam_beta2=settings.beta2,
         warmup_steps=round(settings.warmup * steps),
         lr_scheduler_type=settings.schedule.value,
         max_grad_norm=settings.clip,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_rag.errors import TrainingDataError
+from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
 from qwen3_rag.models.tokenization import TextTokenizer
 from qwen3_rag.training.batches import Batches, document_number, embedder_batch, plan, reranker_batch
@@ -31,11 +31,12 @@ def test_a_run_draws_each_pair_once_an_epoch_but_for_the_last_few():
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from("ab")), min_size=1, max_size=40),
     st.integers(1, 6),
     st.booleans(),
+    st.booleans(),
 )
-def test_nothing_stands_twice_in_a_batch(rows: list[tuple[int, int, str]], size: int, by_source: bool):
+def test_nothing_stands_twice_in_a_batch(rows: list[tuple[int, int, str]], size: int, by_source: bool, two: bool):
     pairs = [Pair(f"q{query}", f"d{document}", source=source) for query, document, source in rows]
     try:
-        batches = plan(pairs, size, 2, by_source=by_source)
+        batches = plan(pairs, size, 2, by_source=by_source, sources_per_batch=2 if two and by_source and size % 2 == 0 else 1)
     except TrainingDataError:
         return
     assert all(len(batch) == size for batch in batches)
@@ -52,6 +53,20 @@ def test_by_source():
     assert all(len({(pairs[draw.place].source, pairs[draw.place].task) for draw in batch}) == 1 for batch in batches)
     first = [(pairs[batch[0].place].source, pairs[batch[0].place].task) for batch in batches]
     assert first != sorted(first)
+
+
+def test_several_sources_share_a_batch():
+    pairs = [Pair(f"q{i}", f"d{i}", source=str(i % 6)) for i in range(120)]
+    batches = plan(pairs, 8, 2, by_source=True, sources_per_batch=4)
+    assert len(batches) == 30
+    for batch in batches:
+        shares = [{pairs[draw.place].source for draw in batch[first : first + 2]} for first in range(0, 8, 2)]
+        assert all(len(share) == 1 for share in shares)
+    assert len({frozenset(pairs[draw.place].source for draw in batch) for batch in batches}) > 6
+    assert len({draw for batch in batches for draw in batch}) == 240
+    for by_source, parts in ((True, 3), (False, 2)):
+        with pytest.raises(ConfigurationError, match="sources_per_batch"):
+            plan(pairs, 8, 2, by_source=by_source, sources_per_batch=parts)
 
 
 def test_too_few_pairs():

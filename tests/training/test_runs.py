@@ -55,6 +55,36 @@ def test_an_embedder_is_trained_and_can_be_loaded(tmp_path: Path, tiny: Path):
         train_embedder(embedder_settings(tmp_path, tiny, "run", learning_rate=1e-4), QUIET)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_have_rates_of_their_own(tmp_path: Path, tiny: Path, dtype: str):
+    once = {"max_steps": 1, "weight_decay": 0.0, "warmup": 0.0, "schedule": "constant_with_warmup", "evaluate_every": 1000}
+    rates = {"embed_tokens": 3.0, "layers.1.self_attn.q_": 0.0, "layers.1.": 2.0}
+    place = train_embedder(embedder_settings(tmp_path, tiny, "run", rates=rates, dtype=dtype, **once), QUIET)
+    before, after = (Network.load(str(folder), ModelKind.EMBEDDER).trained() for folder in (tiny, place))
+    moved = {name.removeprefix("body."): float((after[name] - before[name]).abs().max()) for name in before}
+    # AdamW's first step is the learning rate, whatever the gradient.
+    assert moved["embed_tokens.weight"] == pytest.approx(3e-3, rel=0.05)
+    assert moved["layers.0.self_attn.q_proj.weight"] == pytest.approx(1e-3, rel=0.05)
+    assert moved["layers.1.self_attn.k_proj.weight"] == pytest.approx(2e-3, rel=0.05)
+    assert moved["layers.1.self_attn.q_proj.weight"] == moved["layers.1.self_attn.q_norm.weight"] == 0
+
+
+def test_frozen_weights_get_no_gradients_in_bfloat16(tiny: Path):
+    network = Network.load(str(tiny), ModelKind.EMBEDDER)
+    network.compute_in(torch.bfloat16)
+    network.freeze(["body.embed_tokens.weight"])
+    with network.step() as encode:
+        encode([Item([1, 2, 3])]).float().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == ["body.embed_tokens.weight"]
+
+
+def test_a_rate_of_no_weight_is_named(tmp_path: Path, tiny: Path):
+    with pytest.raises(ConfigurationError, match=r"has 'embeddings' in its name. Names are like 'body\."):
+        train_embedder(embedder_settings(tmp_path, tiny, "run", rates={"embeddings": 0.5}), QUIET)
+    with pytest.raises(ConfigurationError, match="above 0"):
+        train_embedder(embedder_settings(tmp_path, tiny, "none", rates={"": 0.0}), QUIET)
+
+
 def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
     place = train_reranker(reranker_settings(tmp_path, tiny, "run", epochs=4, evaluate_every=1000, candidates=5), QUIET)
     lost = losses(tmp_path / "run")
@@ -146,7 +176,11 @@ def test_two_processes_equal_one(tmp_path: Path, tiny: Path, kind: str, changed:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["embedder", "reranker"])
 def test_a_killed_run_ends_as_an_unbroken_one(tmp_path: Path, tiny: Path, kind: str):
-    changed = {"lora_rank": 4, "lora_dropout": 0.1, "epochs": 4, "candidates": 5} if kind == "reranker" else {"epochs": 4}
+    changed = (
+        {"lora_rank": 4, "lora_dropout": 0.1, "epochs": 4, "candidates": 5}
+        if kind == "reranker"
+        else {"epochs": 4, "rates": {"embed_tokens": 2.0, "layers.1": 0.0}}
+    )
     finish(tmp_path, kind, make_settings(tmp_path, tiny, "unbroken", **changed))
     broken = make_settings(tmp_path, tiny, "broken", **changed)
     for wanted in ("log.jsonl", "checkpoint-6", "checkpoint-15/optimizer.pt"):
