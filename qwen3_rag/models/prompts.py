@@ -20,6 +20,8 @@ DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer
 END_OF_TEXT = "<|endoftext|>"
 QUERY_SHARE = 4
 """A reranker's query has at most one in so many tokens of the context; the rest is for template and document."""
+LEAST_SHARED = 4
+"""Tokens of an instruction that are worth being computed apart; nano's is one."""
 
 _TURN, _TURN_END, _THINK, _THINK_END = "<|im_start|>", "<|im_end|>", "<think>", "</think>"
 _JUDGE = (
@@ -87,7 +89,8 @@ class EmbeddingTemplate:
         return [self._prompt(ids, fixed) for ids in self._tokenizer.encode_all([query_text(text, instruction) for text in texts])]
 
     def _prompt(self, ids: list[int], fixed: Sequence[int] = ()) -> Prompt:
-        return Prompt([*ids[: self._room], self.end_id], truncated=len(ids) > self._room, shared=_common(ids, fixed))
+        shared = _common(ids, fixed)
+        return Prompt([*ids[: self._room], self.end_id], len(ids) > self._room, shared if shared >= LEAST_SHARED else 0)
 
 
 class RerankTemplate:

@@ -153,8 +153,8 @@ def test_nano_on_real_texts():
     sample = texts()
     expected = Embedder.load("nano", dtype="float32", device="cpu").embed_documents(sample)
     similar = cosines(expected, quantized("nano").embed_documents(sample))
-    assert similar.mean() >= 0.999
-    assert similar.min() >= 0.995
+    assert similar.mean() >= 0.985
+    assert similar.min() >= 0.97
 
 
 @needs_engine

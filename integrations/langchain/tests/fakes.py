@@ -15,7 +15,7 @@ from tests.fakes import HashEmbedder
 
 
 class InstructedEmbedder(HashEmbedder):
-    """Reads a query's instruction as words of the query; nano has learnt to pay no attention to it."""
+    """Reads a query's instruction as words of the query; nano passes over it."""
 
     def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         return super().embed_queries([f"{instruction or ''} {text}" for text in texts], None, dim)

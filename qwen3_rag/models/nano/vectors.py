@@ -35,7 +35,7 @@ class Recipe:
     smoothing: float = 1e-3
     ridge: float = 0.1
     removed: int = 4
-    content: int = 248
+    content: int = 312
 
 
 def token_probabilities(sources: Sequence[Sequence[Sequence[int]]], vocabulary: int) -> Array:

@@ -1,9 +1,9 @@
 r"""nano's tokenizer: the teacher's English WordPiece vocabulary, made total and given Qwen3's special tokens.
 
 Three things differ from the teacher's own tokenizer. Words are spelled in bytes before they are looked up, and every single byte
-is a token, so that no character is unknown. Line breaks are tokens. And the `\nQuery:` that ends the instruction of a query is one
-token of its own, which the checkpoint's first layer looks for; it is only made where the text begins with `Instruct: `, so that a
-document that merely speaks of queries is not taken for one.
+is a token, so that no character is unknown. Line breaks are tokens. And the `Instruct: {task}\nQuery:` of a query is one token, whatever
+the task: a model of this size cannot follow instructions, and is spared reading them. It is only made where the text begins with
+`Instruct: `, so that a document that merely speaks of queries is not taken for one.
 
 It knows nothing of vectors. It adds no end-of-text token: the embedder does.
 """
@@ -121,8 +121,7 @@ def _tokenizer(ids: dict[str, int]) -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Replace(QUERY_MARKER, " "),
-            # \K keeps what was matched before it: only the marker of a whole instruction is replaced, the instruction stays.
-            normalizers.Replace(Regex(r"\AInstruct: [\s\S]*?\K\nQuery:"), f" {QUERY_MARKER} "),
+            normalizers.Replace(Regex(r"\AInstruct: [\s\S]*?\nQuery:"), f" {QUERY_MARKER} "),
             normalizers.Replace(Regex(r"\r\n?|[\x0B\f\x{85}\x{2028}\x{2029}]"), "\n"),
             normalizers.Replace(Regex(r"\n\s*\n"), f" {PARAGRAPH_BREAK} "),
             normalizers.Replace("\n", f" {LINE_BREAK} "),
@@ -151,6 +150,6 @@ def _decoder() -> decoders.Decoder:
             decoders.ByteLevel(),
             decoders.Replace(f" {PARAGRAPH_BREAK}", "\n\n"),
             decoders.Replace(f" {LINE_BREAK}", "\n"),
-            decoders.Replace(f" {QUERY_MARKER}", "\nquery:"),
+            decoders.Replace(f" {QUERY_MARKER}", "\nquery:"),  # the end of what the token stands for
         ]
     )

@@ -1,8 +1,8 @@
 """More layers for a constructed nano: the same vectors as before, and room to learn.
 
-The construction marks a query in its first layer and averages token vectors in its last. Between the two come layers whose outputs are
-zero, so that each token passes through them unchanged until training gives them something to say: then tokens in their context are
-averaged. This module knows files of tensors, no texts and no training.
+The construction averages token vectors in its one layer. Before it come layers whose outputs are zero, so that each token passes through
+them unchanged until training gives them something to say: then tokens in their context are averaged, by weights that the context may
+change. This module knows files of tensors, no texts and no training.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from qwen3_rag.errors import ModelFormatError
+
 NOISE = 0.02
 """Standard deviation of new weights, that of Qwen3's own initialisation."""
 
@@ -26,27 +28,30 @@ def grow(source: Path, target: Path, layers: int, intermediate: int, seed: int) 
     """Write a checkpoint that computes what `source` computes, in float16 as well.
 
     Args:
-        source: a constructed checkpoint of two layers.
+        source: a constructed checkpoint, of one layer.
         target: folder of the new one.
-        layers: how many come between the two.
+        layers: how many come before that one.
         intermediate: width of all MLPs.
         seed: of the new weights.
 
     Returns:
         `target`.
+
+    Raises:
+        ModelFormatError: the source has more layers, so it is not what was constructed.
     """
-    target.mkdir(parents=True, exist_ok=True)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if config["num_hidden_layers"] != 1:
+        raise ModelFormatError(f"{source} has {config['num_hidden_layers']} layers. Give a checkpoint of qwen3_rag.models.nano.build.")
+    target.mkdir(parents=True, exist_ok=True)
     tensors = load_file(source / "model.safetensors")
     generator = np.random.default_rng(seed)
     grown = {name: tensor for name, tensor in tensors.items() if not name.startswith("layers.")}
-    last = layers + 1
-    for index in range(last + 1):
-        old = {0: 0, last: 1}.get(index)
-        attention = _new_attention(config, generator) if old is None else _part(tensors, old, "self_attn.")
+    for index in range(layers + 1):
+        attention = _part(tensors, 0, "self_attn.") if index == layers else _new_attention(config, generator)
         layer = attention | _rest(config["hidden_size"], intermediate, generator)
         grown |= {f"layers.{index}.{name}": tensor for name, tensor in layer.items()}
-    _write(source, target, config | {"num_hidden_layers": last + 1, "intermediate_size": intermediate}, grown)
+    _write(source, target, config | {"num_hidden_layers": layers + 1, "intermediate_size": intermediate}, grown)
     return target
 
 

@@ -13,7 +13,8 @@ from qwen3_rag.training.weights import read_record
 
 SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 RECORDED = (
-    *("max_steps", "batch_size", "negatives", "by_source", "learning_rate", "weight_decay", "warmup", "schedule", "clip", "max_tokens"),
+    *("epochs", "max_steps", "batch_size", "negatives", "by_source", "sources_per_batch", "max_tokens"),
+    *("learning_rate", "rates", "weight_decay", "beta2", "warmup", "schedule", "clip"),
     *("seed", "temperature", "margin", "dims", "dim_weights", "contrastive_weight", "distillation_weight", "distillation_temperature"),
     "direct_weight",
 )
@@ -26,7 +27,7 @@ def release(trained: Path, static: Path, stages: Mapping[str, Path], merged: Map
     Args:
         trained: the folder of the model that ships.
         static: the constructed checkpoint, whose own record goes into the new one.
-        stages: folders of the runs by name, in their order.
+        stages: models of the finished stages by name, in their order.
         merged: the share of each stage in what ships.
         target: the folder; files of these names in it are replaced.
 

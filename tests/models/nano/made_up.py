@@ -26,7 +26,7 @@ def made_up_table(vocabulary: Vocabulary, content: int = 72) -> TokenTable:
     negligible = [*vocabulary.tokenizer.encode("\n").ids, *vocabulary.tokenizer.encode("\n\n").ids]
     negligible += [vocabulary.marker_id, vocabulary.end_of_text_id]
     log_weights[negligible] = -np.inf
-    return TokenTable(directions, log_weights, vocabulary.marker_id, vocabulary.end_of_text_id)
+    return TokenTable(directions, log_weights, vocabulary.end_of_text_id)
 
 
 def made_up_checkpoint(folder: Path, context: int = CONTEXT) -> TokenTable:

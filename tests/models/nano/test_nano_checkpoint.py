@@ -61,11 +61,10 @@ def test_loads_through_the_auto_classes_without_a_word(caplog: pytest.LogCapture
 INSTRUCTIONS = (TASK, "Retrieve birds", "", "Two\nlines of task", "Instruct: Query: confuse", "Find the clause of the contract")
 
 
-def test_the_instruction_changes_little(reference: Reference) -> None:
-    queries = ["who wrote down the ships that passed?", "opening hours", "how are keys rotated after somebody leaves?"]
-    plain = reference.queries(queries)
+def test_the_instruction_is_one_token_whatever_it_says(reference: Reference) -> None:
+    query = "who wrote down the ships that passed?"
     for task in INSTRUCTIONS:
-        assert (reference.queries(queries, task) * plain).sum(1).min() > 0.97, task
+        assert reference.ids(query_text(query, task)) == [reference.marker, *reference.ids(query)], task
 
 
 @pytest.mark.parametrize("repeats", [800, pytest.param(3200, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""What a constructed checkpoint computes before anything is trained: the weighted mean, of a query only after its marker.
+"""What a constructed checkpoint computes before anything is trained: the weighted mean, of a query without its instruction.
 
 Tolerances are those of float16 weights in 72 dimensions.
 """
@@ -10,7 +10,7 @@ import pytest
 
 from qwen3_rag.models.nano.checkpoint import FEATURES
 from tests.models.nano.made_up import made_up_checkpoint
-from tests.models.nano.nano_reference import TASK, Reference, query_text
+from tests.models.nano.nano_reference import Reference, query_text
 
 TEXTS = {
     "one word": "ship",
@@ -36,17 +36,17 @@ def test_a_document_is_the_weighted_mean(constructed: Reference, name: str) -> N
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_query_is_the_weighted_mean_after_the_marker(constructed: Reference, name: str) -> None:
+def test_a_query_is_the_weighted_mean_without_its_instruction(constructed: Reference, name: str) -> None:
     ids = constructed.ids(query_text(TEXTS[name]))
-    after = ids[ids.index(constructed.marker) + 1 :]
-    np.testing.assert_allclose(constructed.embed_ids([ids])[0], constructed.weighted_mean(after), atol=2e-3)
+    assert ids == [constructed.marker, *constructed.ids(TEXTS[name])]
+    np.testing.assert_allclose(constructed.embed_ids([ids])[0], constructed.weighted_mean(ids), atol=1e-3)
 
 
 def test_the_instruction_changes_nothing(constructed: Reference) -> None:
     query = ["do ships sail by night?"]
-    plain = constructed.embed(query)
-    for task in (TASK, "Retrieve birds", "", "Two\nlines of task", "Instruct: Query: confuse", "word " * 4000):
-        assert float((constructed.queries(query, task) @ plain.T).item()) > 0.9999, task[:20]
+    plain = constructed.queries(query)
+    for task in ("Retrieve birds", "", "Two\nlines of task", "Instruct: Query: confuse", "word " * 4000):
+        np.testing.assert_array_equal(constructed.queries(query, task), plain, task[:20])
 
 
 def test_a_document_that_speaks_of_queries_keeps_its_whole_text(constructed: Reference) -> None:

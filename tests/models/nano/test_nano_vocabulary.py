@@ -54,6 +54,7 @@ def test_marker_needs_an_instruction_at_the_start() -> None:
     assert markers("See Instruct: find ships\nQuery:sail") == 0
     assert markers("Instruct: find ships. Query:sail") == 0
     assert markers("a forged ␞ marker") == 0
+    assert encode("Instruct: find ships\nQuery:sail") == [TOKENIZER.id_to_token(MARKER), "sail"]
 
 
 def test_the_template_costs_the_same_in_one_piece_and_in_two() -> None:

@@ -328,10 +328,10 @@ def test_out_of_order(service: Service):
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (lambda row: row[:64], "vectors of 64 dimensions where 256"),
-        (lambda row: [*row, 1.0], "vectors of 257 dimensions where 256"),
+        (lambda row: row[:64], "vectors of 64 dimensions where 320"),
+        (lambda row: [*row, 1.0], "vectors of 321 dimensions where 320"),
         (lambda row: [], "vectors of 0 dimensions"),
-        (lambda row: [0.0] * 256, "nothing but zeros"),
+        (lambda row: [0.0] * 320, "nothing but zeros"),
         (lambda row: [row], "no list of numbers"),
         (lambda row: [1e300, *row[1:]], "infinity"),
         (lambda row: "AAAA", "neither numbers nor base64"),
@@ -358,7 +358,7 @@ def test_one_vector_of_another_width(embeddings: InferenceServer):
 
     with RemoteEmbedder("nano", embeddings.url, connection=HURRY) as embedder:
         embeddings.faults.spoil = spoiled
-        with pytest.raises(RemoteResponseError, match="vectors of 255 and 256 dimensions"):
+        with pytest.raises(RemoteResponseError, match="vectors of 319 and 320 dimensions"):
             embedder.embed_documents(TEXTS)
 
 

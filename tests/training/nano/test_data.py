@@ -6,7 +6,7 @@ import pytest
 
 from qwen3_rag.errors import TrainingDataError
 from qwen3_rag.training.nano import data
-from qwen3_rag.training.nano.data import INSTRUCTIONS, SUPERVISED, sources, write_data
+from qwen3_rag.training.nano.data import LONGEST, SUPERVISED, sources, write_data
 from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
 
 
@@ -19,7 +19,7 @@ def supervised(tmp_path: Path) -> Path:
 
 def test_dev_questions_are_of_documents_nobody_trains_on(supervised: Path, tmp_path: Path):
     write_pairs(tmp_path / "w.jsonl", [Pair(f"term {number}", f"Definition {number}.", source="wordnet") for number in range(500)])
-    files = write_data(tmp_path / "w.jsonl", supervised, tmp_path / "out", seed=0)
+    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", seed=0)
     learned, dev, weak = (list(read_pairs(path)) for path in (files.supervised, files.dev, files.weak))
     assert len(learned) + len(dev) == 1200
     assert 30 < len(dev) < 90
@@ -27,17 +27,37 @@ def test_dev_questions_are_of_documents_nobody_trains_on(supervised: Path, tmp_p
     assert all(pair.instruction is None for pair in dev)
     assert sources(weak) == {"wordnet": 500}
     assert set(sources(learned)) == {Path(name).stem for name in SUPERVISED}
-    varied = [pair for pair in weak if pair.instruction is not None]
-    assert 0.3 < len(varied) / len(weak) < 0.5
-    assert {pair.instruction for pair in varied} <= set(INSTRUCTIONS)
+
+
+def test_a_passage_that_judges_is_in_no_weak_pair(supervised: Path, tmp_path: Path):
+    asked = list(read_pairs(*(supervised / name for name in SUPERVISED)))
+    write_pairs(tmp_path / "w.jsonl", [Pair(f"about {number}", pair.positive) for number, pair in enumerate(asked)])
+    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", seed=0)
+    dev, weak = ({pair.document for pair in read_pairs(path)} for path in (files.dev, files.weak))
+    assert dev
+    assert not dev & weak
+    assert len(dev) + len(weak) == 1200
+
+
+def test_long_passages_are_left_out_where_a_limit_is_set(supervised: Path, tmp_path: Path):
+    source, limit = next(iter(LONGEST.items()))
+    lengths = {"a": limit, "b": limit + 1}
+    pairs = [
+        Pair(f"{letter} {name}", f"{name} ".ljust(length, letter), source=name)
+        for letter, length in lengths.items()
+        for name in (source, "x")
+    ]
+    write_pairs(tmp_path / "w.jsonl", pairs)
+    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", seed=0)
+    assert sources(read_pairs(files.weak)) == {source: 1, "x": 2}
 
 
 def test_no_source_drowns_the_others(supervised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(data, "MOST_OF_A_SOURCE", 50)
-    monkeypatch.setattr(data, "MOST_WEAK", 7)
-    write_pairs(tmp_path / "w.jsonl", [Pair(f"term {number}", f"Definition {number}.") for number in range(20)])
-    files = write_data(tmp_path / "w.jsonl", supervised, tmp_path / "out", seed=0)
-    again = write_data(tmp_path / "w.jsonl", supervised, tmp_path / "again", seed=0)
+    monkeypatch.setattr(data, "MOST_ASKED", {Path(name).stem: 50 for name in SUPERVISED})
+    monkeypatch.setattr(data, "MOST_WEAK", {"wordnet": 7})
+    write_pairs(tmp_path / "w.jsonl", [Pair(f"term {number}", f"Definition {number}.", source="wordnet") for number in range(20)])
+    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", seed=0)
+    again = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "again", seed=0)
     assert len(list(read_pairs(files.supervised, files.dev))) == 200
     assert len(list(read_pairs(files.weak))) == 7
     assert files.weak.read_bytes() == again.weak.read_bytes()
@@ -45,4 +65,4 @@ def test_no_source_drowns_the_others(supervised: Path, tmp_path: Path, monkeypat
 
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(TrainingDataError, match=r"medquad.jsonl is not there.*--pairs FOLDER"):
-        write_data(tmp_path / "w.jsonl", tmp_path, tmp_path / "out", seed=0)
+        write_data([tmp_path / "w.jsonl"], tmp_path, tmp_path / "out", seed=0)

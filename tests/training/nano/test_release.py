@@ -8,7 +8,14 @@ import pytest
 
 from qwen3_rag.training.nano.release import SHIPPED, release
 
-SETTINGS = {"learning_rate": 0.001, "max_steps": 7, "seed": 0, "model": "/somewhere/grown", "teacher_texts": "/somewhere/texts"}
+SETTINGS = {
+    "learning_rate": 0.001,
+    "rates": {"embed": 3.0},
+    "max_steps": 7,
+    "seed": 0,
+    "model": "/somewhere/grown",
+    "teacher_texts": "/somewhere/texts",
+}
 
 
 @pytest.fixture
@@ -34,6 +41,6 @@ def test_what_ships_is_the_trained_model_and_a_record_without_paths(folders: dic
         assert hashlib.sha256((target / name).read_bytes()).hexdigest() == digest
     assert set(record["files_sha256"]) == {"config.json", "model.safetensors", "tokenizer.json"}
     assert record["constructed"] == {"seed": 0, "texts": 30}
-    assert record["stages"]["weak"]["settings"] == {"max_steps": 7, "learning_rate": 0.001, "seed": 0}
+    assert record["stages"]["weak"]["settings"] == {"max_steps": 7, "learning_rate": 0.001, "rates": {"embed": 3.0}, "seed": 0}
     assert record["stages"]["weak"]["dev"]["after"] == {"ndcg@10": 0.5, "questions": 9}
     assert "somewhere" not in text
