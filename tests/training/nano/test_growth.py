@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from qwen3_rag import Embedder
+from qwen3_rag.errors import ModelFormatError
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.training.nano.growth import grow
 from qwen3_rag.training.network import Network
@@ -38,6 +39,12 @@ def test_the_new_layers_can_learn(constructed: Path, tmp_path: Path):
             assert torch.count_nonzero(output.weight) == 0
             assert output.weight.grad is not None
             assert torch.count_nonzero(output.weight.grad) > 0
+
+
+def test_what_has_grown_is_not_grown_again(constructed: Path, tmp_path: Path):
+    grown = grow(constructed, tmp_path / "grown", 2, 48, seed=1)
+    with pytest.raises(ModelFormatError, match=r"3 layers. Give a checkpoint of qwen3_rag\.models\.nano\.build"):
+        grow(grown, tmp_path / "again", 2, 48, seed=1)
 
 
 def test_it_is_the_same_every_time(constructed: Path, tmp_path: Path):
