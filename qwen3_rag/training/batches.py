@@ -61,28 +61,37 @@ def plan(
         raise ConfigurationError(
             f"`sources_per_batch` needs `by_source` and a batch_size that it divides, not {sources_per_batch} of {size}."
         )
-    share = size // sources_per_batch
     marks = [frozenset((fingerprint(pair.query), pair.document)) for pair in pairs]
-    groups: dict[Any, list[int]] = {}
-    for index, pair in enumerate(pairs):
-        groups.setdefault((pair.task, pair.source) if by_source else None, []).append(index)
-    batches: list[list[Draw]] = []
-    left: list[Draw] = []
-    for number, members in enumerate(groups.values()):
-        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), share, lambda draw: marks[draw.place])
-        batches += whole
-        left += rest
-    if by_source:
-        batches += _filled(sorted(left), share, lambda draw: marks[draw.place])[0]
-        batches.sort(key=lambda batch: (batch[0].epoch, Random(f"{seed}:{batch[0]}").random()))
-    if sources_per_batch > 1:
-        joined = _filled(batches, sources_per_batch, lambda part: frozenset().union(*(marks[draw.place] for draw in part)))[0]
-        batches = [[draw for part in parts for draw in part] for parts in joined]
+    parts = _parts(pairs, marks, size // sources_per_batch, epochs, seed, by_source)
+    batches = parts if sources_per_batch == 1 else _joined(parts, marks, sources_per_batch)
     if not batches:
         raise TrainingDataError(
             f"{len(pairs)} pairs, no document and no query twice, do not fill a batch of {size}. Give more pairs or a smaller batch_size."
         )
     return batches
+
+
+def _parts(pairs: Sequence[Pair], marks: Sequence[frozenset[str]], share: int, epochs: int, seed: int, by_source: bool) -> list[list[Draw]]:
+    """Parts of batches, each of `share` draws, in the order of a run; `marks` are what must not be twice in one."""
+    groups: dict[Any, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault((pair.task, pair.source) if by_source else None, []).append(index)
+    parts: list[list[Draw]] = []
+    left: list[Draw] = []
+    for number, members in enumerate(groups.values()):
+        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), share, lambda draw: marks[draw.place])
+        parts += whole
+        left += rest
+    if by_source:
+        parts += _filled(sorted(left), share, lambda draw: marks[draw.place])[0]
+        parts.sort(key=lambda part: (part[0].epoch, Random(f"{seed}:{part[0]}").random()))
+    return parts
+
+
+def _joined(parts: Sequence[list[Draw]], marks: Sequence[frozenset[str]], count: int) -> list[list[Draw]]:
+    """Batches of `count` parts each."""
+    batches = _filled(parts, count, lambda part: frozenset().union(*(marks[draw.place] for draw in part)))[0]
+    return [[draw for part in batch for draw in part] for batch in batches]
 
 
 def _shuffled(members: Sequence[int], epochs: int, seed: str) -> Iterator[Draw]:
