@@ -18,7 +18,7 @@ help:
 	@echo "make test-all  the same with the slow and heavy checks"
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make bench     benchmarks; tables go to benchmarks/results/"
-	@echo "make nano      train the nano embedder anew (hours; needs apt and ../shared/data/pairs)"
+	@echo "make nano      train the nano embedder anew (hours; needs apt, npmjs.org and ../shared/data/pairs)"
 	@echo "make clean     remove the virtual environment and everything made by these targets"
 
 $(READY): pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml

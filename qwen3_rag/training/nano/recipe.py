@@ -1,16 +1,19 @@
 """The recipe of the nano embedder, from the constructed checkpoint to the exported model; each step is done once and found again.
 
     static/      the constructed checkpoint (models/nano/build.py)
-    archive/     weak pairs from Debian; encyclopedia.jsonl beside it
+    archive/     weak pairs from Debian; encyclopedia.jsonl and almanac.jsonl beside it
     grown/       the same with layers to train
-    data/        weak.jsonl, supervised.jsonl, dev.jsonl, and the first two in groups of alike passages: alike.jsonl
-    teacher/     the teacher's vectors
+    blocks/      the teacher's vectors
+    first/       the first round's pairs, also in groups of alike passages, and the teacher's vectors on the student's axes
     distilled/   follows the teacher's vectors, on all pairs
     weak/        stage 1: contrastive, weak pairs
     mined.jsonl  people's questions with hard negatives
     supervised/  stage 2: contrastive, these
     no-weak/     stage 2 without stage 1, to compare
-    merged/      slerp of the three stages: what ships
+    merged/      slerp of the three stages
+    second/      the second round's pairs, more of them as long as a passage
+    further/     goes on from merged/, following the teacher on these
+    shipped/     slerp of the two
 
 All settings of a run stand here. It runs in the room's own functions, those that the command line calls.
 """
@@ -18,7 +21,7 @@ All settings of a run stand here. It runs in the room's own functions, those tha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +32,8 @@ from qwen3_rag.models.nano.checkpoint import FEATURES
 from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.models.nano.vectors import Recipe
 from qwen3_rag.training.export import merge_models
-from qwen3_rag.training.nano.data import Files, write_data
+from qwen3_rag.training.nano.almanac import almanac_pairs
+from qwen3_rag.training.nano.data import FIRST, SECOND, Draw, Files, files_in, write_data
 from qwen3_rag.training.nano.encyclopedia import articles_file, encyclopedia_pairs
 from qwen3_rag.training.nano.grouping import grouped
 from qwen3_rag.training.nano.growth import grow
@@ -57,13 +61,44 @@ RATES = {
 }
 """The attention that averages is exact from the start: noise in its keys would take the log weights' place in their norm. What may change
 the weights in the mean is what earlier layers write into the features that keys read. The last norm keeps features out of the vectors."""
+PASSAGES = "passages.jsonl"
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
-STAGES = ("distilled", "weak", "supervised")
+STAGES = ("distilled", "weak", "supervised", "further")
 """What comes after each other on the way to what ships."""
 MERGED = {"distilled": 1.0, "weak": 1.0, "supervised": 1.0}
-"""Stages that are merged, and how much each counts."""
+"""Stages that are merged at the end of the first round, and how much each counts."""
+SHIPPED = {"further": 1.0, "merged": 1.0}
+"""What is merged in the end."""
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The data of one round of training."""
+
+    folder: Path
+    draw: Draw
+
+    @property
+    def files(self) -> Files:
+        """Weak pairs, people's questions, and those of them that are kept back."""
+        return files_in(self.folder)
+
+    @property
+    def alike(self) -> Path:
+        """All pairs, the group of alike passages as the source of each."""
+        return self.folder / "alike.jsonl"
+
+    @property
+    def texts(self) -> Path:
+        """What the teacher has vectors of."""
+        return self.folder / "texts.jsonl"
+
+    @property
+    def vectors(self) -> Path:
+        """These, on the student's axes."""
+        return self.folder / "vectors.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +116,62 @@ class Places:
         return self.output / "grown"
 
     @property
-    def teacher(self) -> Path:
-        """The teacher's vectors, and the two files that training reads."""
-        return self.output / "teacher"
+    def merged(self) -> Path:
+        """The model of the first round."""
+        return self.output / "merged"
+
+    @property
+    def shipped(self) -> Path:
+        """What ships."""
+        return self.output / "shipped"
+
+    @property
+    def first(self) -> Round:
+        """The first round's data."""
+        return Round(self.output / "first", FIRST)
+
+    @property
+    def second(self) -> Round:
+        """The second round's data."""
+        return Round(self.output / "second", SECOND)
 
     def model(self, stage: str) -> Path:
         """What a stage has trained."""
         return self.output / stage / "model"
 
 
-def prepare(places: Places, say: Say = print) -> Files:
-    """Everything before the first step of training."""
-    grow(places.static, places.grown, LAYERS, INTERMEDIATE, SEED)
-    encyclopedia = places.output / "encyclopedia.jsonl"
-    if not encyclopedia.is_file():
-        write_pairs(encyclopedia, encyclopedia_pairs(articles_file(), SEED))
-    files = write_data((places.weak, encyclopedia), places.supervised, places.output / "data", SEED)
-    texts = texts_of(read_pairs(files.weak, files.supervised))
-    say(f"{len(texts):,} texts")
-    vectors = kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.teacher / "blocks", say)
+def prepare(places: Places, data: Round, weak: Sequence[Path], model: Path, say: Say = print) -> None:
+    """Everything before the first step of a round's training; nothing where it is done.
+
+    Args:
+        places: of the recipe.
+        data: the round.
+        weak: files of weak pairs.
+        model: whose axes the teacher's vectors are turned to.
+        say: gets a line as it goes.
+    """
+    if data.alike.is_file():
+        return
+    files = write_data(weak, places.supervised, data.folder, SEED, data.draw)
+    pairs = list(read_pairs(files.weak, files.supervised))
+    texts = texts_of(pairs)
+    say(f"{len(pairs):,} pairs, {len(texts):,} texts")
+    vectors = kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.output / "blocks", say)
     sample = drawn(len(texts), SEED)
-    student = Embedder.load(str(places.static))
+    student = Embedder.load(str(model))
     known = np.asarray(student.embed_documents([texts[place] for place in sample], CONTENT))
-    write_teacher(texts, turned(vectors, known, sample, student.dim), places.teacher)
-    return files
+    write_teacher(texts, turned(vectors, known, sample, student.dim), data.texts, data.vectors)
+    passages = StoredTeacher(data.texts, data.vectors)([pair.positive for pair in pairs])
+    write_pairs(data.alike, grouped(pairs, passages, GROUPS, SEED))
 
 
-def distillation(places: Places, files: Files) -> EmbedderTraining:
+def distillation(places: Places) -> EmbedderTraining:
     """Follow the teacher; a batch holds four groups of passages that are hard to tell apart."""
     return EmbedderTraining(
         model=str(places.grown),
-        pairs=(places.output / "data" / "alike.jsonl",),
+        pairs=(places.first.alike,),
         output=places.output / "distilled",
-        dev=(files.dev,),
+        dev=(places.first.files.dev,),
         max_steps=3400,
         epochs=6,
         batch_size=64,
@@ -130,8 +188,8 @@ def distillation(places: Places, files: Files) -> EmbedderTraining:
         dim_weights=(1.0, 0.3, 0.3, 0.1),
         contrastive_weight=0.0,
         distillation_weight=1.0,
-        teacher_texts=places.teacher / "texts.jsonl",
-        teacher_vectors=places.teacher / "vectors.npy",
+        teacher_texts=places.first.texts,
+        teacher_vectors=places.first.vectors,
         part_tokens=65_536,
         max_tokens=256,
         device="cpu",
@@ -142,12 +200,12 @@ def distillation(places: Places, files: Files) -> EmbedderTraining:
     )
 
 
-def weak(places: Places, files: Files) -> EmbedderTraining:
+def weak(places: Places) -> EmbedderTraining:
     """Stage 1: passages of the batch against each other, the teacher still followed."""
     return replace(
-        distillation(places, files),
+        distillation(places),
         model=str(places.model("distilled")),
-        pairs=(files.weak,),
+        pairs=(places.first.files.weak,),
         output=places.output / "weak",
         by_source=False,
         sources_per_batch=1,
@@ -158,10 +216,10 @@ def weak(places: Places, files: Files) -> EmbedderTraining:
     )
 
 
-def supervised(places: Places, files: Files, start: str, name: str) -> EmbedderTraining:
+def supervised(places: Places, start: str, name: str) -> EmbedderTraining:
     """Stage 2: people's questions, each with a passage that is found and is no answer; batches of one source."""
     return replace(
-        weak(places, files),
+        weak(places),
         model=str(places.model(start)),
         pairs=(places.output / "mined.jsonl",),
         output=places.output / name,
@@ -173,11 +231,11 @@ def supervised(places: Places, files: Files, start: str, name: str) -> EmbedderT
     )
 
 
-def mining(places: Places, files: Files) -> MiningSettings:
+def mining(places: Places) -> MiningSettings:
     """Hard negatives for stage 2, found by the distilled model among all passages of the pairs."""
     return MiningSettings(
-        pairs=(files.supervised,),
-        passages=places.output / "data" / "passages.jsonl",
+        pairs=(places.first.files.supervised,),
+        passages=places.first.folder / PASSAGES,
         output=places.output / "mined.jsonl",
         embedder=str(places.model("distilled")),
         first_rank=2,
@@ -188,43 +246,66 @@ def mining(places: Places, files: Files) -> MiningSettings:
     )
 
 
+def further(places: Places) -> EmbedderTraining:
+    """Go on following the teacher, from what the first round has made, on the second round's pairs."""
+    return replace(
+        distillation(places),
+        model=str(places.merged),
+        pairs=(places.second.alike,),
+        output=places.output / "further",
+        max_steps=3500,
+        learning_rate=5e-4,
+        teacher_texts=places.second.texts,
+        teacher_vectors=places.second.vectors,
+    )
+
+
 def train(places: Places, say: Say = print) -> Path:
-    """All stages; what is finished is found again. Returns the folder of the merged model."""
-    files = prepare(places, say)
-    if not (places.output / "data" / "alike.jsonl").is_file():
-        write_alike(files, places)
-    train_embedder(distillation(places, files))
-    train_embedder(weak(places, files))
-    negatives = mining(places, files)
+    """Both rounds; what is finished is found again. Returns the folder of the model that ships."""
+    encyclopedia, almanac = places.output / "encyclopedia.jsonl", places.output / "almanac.jsonl"
+    if not encyclopedia.is_file():
+        write_pairs(encyclopedia, encyclopedia_pairs(articles_file(), SEED))
+    if not almanac.is_file():
+        write_pairs(almanac, almanac_pairs(places.output / "archive", SEED))
+    grow(places.static, places.grown, LAYERS, INTERMEDIATE, SEED)
+    prepare(places, places.first, (places.weak, encyclopedia), places.static, say)
+    first_round(places, say)
+    prepare(places, places.second, (places.weak, encyclopedia, almanac), places.merged, say)
+    train_embedder(further(places))
+    _merge((places.model("further"), places.merged), SHIPPED, places.shipped)
+    return places.shipped
+
+
+def first_round(places: Places, say: Say = print) -> None:
+    """Distillation, the paper's two stages, and their merging."""
+    train_embedder(distillation(places))
+    train_embedder(weak(places))
+    negatives = mining(places)
     if not negatives.output.is_file():
-        write_passages(files, places)
+        write_passages(places)
         say("Mining: {} pairs, {} hard negatives".format(*mine_files(negatives)))
-    train_embedder(supervised(places, files, "weak", "supervised"))
-    train_embedder(supervised(places, files, "distilled", "no-weak"))
-    merged = places.output / "merged"
-    if not (merged / "model.safetensors").is_file():
-        merge_models(Merging(checkpoints=tuple(places.model(stage) for stage in MERGED), output=merged, weights=tuple(MERGED.values())))
-    return merged
+    train_embedder(supervised(places, "weak", "supervised"))
+    train_embedder(supervised(places, "distilled", "no-weak"))
+    _merge([places.model(stage) for stage in MERGED], MERGED, places.merged)
+
+
+def _merge(checkpoints: Sequence[Path], weights: Mapping[str, float], output: Path) -> None:
+    """Merge, unless that is done."""
+    if not (output / "model.safetensors").is_file():
+        merge_models(Merging(checkpoints=tuple(checkpoints), output=output, weights=tuple(weights.values())))
 
 
 def ship(places: Places, target: Path) -> Path:
-    """Put the merged model and its record into `target`."""
+    """Put the trained model and its record into `target`."""
     stages = {name: places.model(name) for name in STAGES}
-    return release(places.output / "merged", places.static, stages, MERGED, target)
+    return release(places.shipped, places.static, stages, {"merged": MERGED, "shipped": SHIPPED}, target)
 
 
-def write_alike(files: Files, places: Places) -> None:
-    """All pairs, each with its group of alike passages."""
-    pairs = list(read_pairs(files.weak, files.supervised))
-    teacher = StoredTeacher(places.teacher / "texts.jsonl", places.teacher / "vectors.npy")
-    vectors = teacher([pair.positive for pair in pairs])
-    write_pairs(places.output / "data" / "alike.jsonl", grouped(pairs, vectors, GROUPS, SEED))
-
-
-def write_passages(files: Files, places: Places) -> None:
+def write_passages(places: Places) -> None:
     """What hard negatives are found among: the passages that questions were asked about, and half as many of the others."""
+    files = places.first.files
     asked = {pair.document: pair.positive for pair in read_pairs(files.supervised)}
     others = {pair.document: pair.positive for pair in read_pairs(files.weak) if len(pair.positive) >= LEAST_PASSAGE}
     kept = sorted(others)[: len(asked) // 2]
     lines = [json.dumps({"text": text}) for text in (*asked.values(), *(others[key] for key in kept))]
-    (places.output / "data" / "passages.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (places.first.folder / PASSAGES).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

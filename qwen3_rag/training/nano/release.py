@@ -21,14 +21,14 @@ RECORDED = (
 """Settings of a stage that decide what it learns; paths do not."""
 
 
-def release(trained: Path, static: Path, stages: Mapping[str, Path], merged: Mapping[str, float], target: Path) -> Path:
+def release(trained: Path, static: Path, stages: Mapping[str, Path], merged: Mapping[str, Mapping[str, float]], target: Path) -> Path:
     """Copy a trained checkpoint to `target` and write its `build.json`.
 
     Args:
         trained: the folder of the model that ships.
         static: the constructed checkpoint, whose own record goes into the new one.
         stages: models of the finished stages by name, in their order.
-        merged: the share of each stage in what ships.
+        merged: by the name of a merged model, what went into it and how much each counts.
         target: the folder; files of these names in it are replaced.
 
     Returns:
@@ -41,7 +41,7 @@ def release(trained: Path, static: Path, stages: Mapping[str, Path], merged: Map
     record = {
         "constructed": {key: value for key, value in constructed.items() if key != "files_sha256"},
         "stages": {name: _stage(read_record(folder)) for name, folder in stages.items()},
-        "merged": dict(merged),
+        "merged": {name: dict(shares) for name, shares in merged.items()},
         "files_sha256": {name: _sha256(target / name) for name in SHIPPED if name != "tokenizer_config.json"},
     }
     (target / "build.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

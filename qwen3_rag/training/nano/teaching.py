@@ -68,12 +68,10 @@ def drawn(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(count, min(SAMPLE, count), replace=False).tolist())
 
 
-def write_teacher(texts: Sequence[str], vectors: Array, folder: Path) -> tuple[Path, Path]:
-    """The two files that a training run reads: texts, a JSON string a line, and vectors, a row a line, in float16."""
-    lines, rows = folder / "texts.jsonl", folder / "vectors.npy"
+def write_teacher(texts: Sequence[str], vectors: Array, lines: Path, rows: Path) -> None:
+    """What a training run reads: texts into `lines`, a JSON string a line, and vectors into `rows`, a row a line, in float16."""
     lines.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
     np.save(rows, vectors.astype(np.float16))
-    return lines, rows
 
 
 def _known(folder: Path) -> dict[str, Array]:

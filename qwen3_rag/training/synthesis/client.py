@@ -48,7 +48,7 @@ class ChatClient:
         from openai import AsyncOpenAI
 
         if not server.model:
-            raise ConfigurationError(f"Say which model of {server.url} to ask: `model` under [synthesize.server], or --model.")
+            raise ConfigurationError(f"Say which model of {server.url} to ask: `model` under [server], or --model.")
         self._server = server
         self._client = AsyncOpenAI(base_url=server.url, api_key=api_key or NO_KEY, timeout=server.timeout, max_retries=server.retries)
 

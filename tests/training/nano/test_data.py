@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag.errors import TrainingDataError
-from qwen3_rag.training.nano import data
-from qwen3_rag.training.nano.data import LONGEST, SUPERVISED, sources, write_data
+from qwen3_rag.training.nano.data import LONGEST, SUPERVISED, Draw, sources, write_data
 from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
 
 
@@ -52,15 +51,25 @@ def test_long_passages_are_left_out_where_a_limit_is_set(supervised: Path, tmp_p
     assert sources(read_pairs(files.weak)) == {source: 1, "x": 2}
 
 
-def test_no_source_drowns_the_others(supervised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(data, "MOST_ASKED", {Path(name).stem: 50 for name in SUPERVISED})
-    monkeypatch.setattr(data, "MOST_WEAK", {"wordnet": 7})
+def test_no_source_drowns_the_others(supervised: Path, tmp_path: Path):
+    draw = Draw({Path(name).stem: 50 for name in SUPERVISED}, {"wordnet": 7})
     write_pairs(tmp_path / "w.jsonl", [Pair(f"term {number}", f"Definition {number}.", source="wordnet") for number in range(20)])
-    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", seed=0)
-    again = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "again", seed=0)
+    files = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "out", 0, draw)
+    again = write_data([tmp_path / "w.jsonl"], supervised, tmp_path / "again", 0, draw)
     assert len(list(read_pairs(files.supervised, files.dev))) == 200
     assert len(list(read_pairs(files.weak))) == 7
     assert files.weak.read_bytes() == again.weak.read_bytes()
+
+
+def test_what_judges_a_small_draw_is_not_trained_on_in_a_larger_one(supervised: Path, tmp_path: Path):
+    write_pairs(tmp_path / "w.jsonl", [Pair("term", "Definition.", source="wordnet")])
+    small, large = (
+        write_data([tmp_path / "w.jsonl"], supervised, tmp_path / str(most), 0, Draw({Path(name).stem: most for name in SUPERVISED}, {}))
+        for most in (100, 200)
+    )
+    judges, learned = ({pair.document for pair in read_pairs(file)} for file in (small.dev, large.supervised))
+    assert judges
+    assert not judges & learned
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

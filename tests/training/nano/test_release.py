@@ -33,7 +33,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_what_ships_is_the_trained_model_and_a_record_without_paths(folders: dict[str, Path], tmp_path: Path):
-    target = release(folders["trained"], folders["static"], {"weak": folders["weak"]}, {"weak": 1.0}, tmp_path / "shipped")
+    target = release(folders["trained"], folders["static"], {"weak": folders["weak"]}, {"shipped": {"weak": 1.0}}, tmp_path / "shipped")
     text = (target / "build.json").read_text()
     record = json.loads(text)
     assert {name: (target / name).read_text() for name in SHIPPED} == {name: f"the trained {name}" for name in SHIPPED}

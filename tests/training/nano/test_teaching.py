@@ -67,7 +67,8 @@ def test_a_rotated_teacher_is_turned_back():
 
 
 def test_training_reads_what_is_written(tmp_path: Path):
-    lines, rows = write_teacher(['one "text"', "two\nlines"], np.array([[1, 0.5], [0, 2]], np.float32), tmp_path)
+    lines, rows = tmp_path / "texts.jsonl", tmp_path / "vectors.npy"
+    write_teacher(['one "text"', "two\nlines"], np.array([[1, 0.5], [0, 2]], np.float32), lines, rows)
     assert StoredTeacher(lines, rows)(["two\nlines", 'ONE "text"']).tolist() == [[0, 2], [1, 0.5]]
     assert [json.loads(line) for line in lines.read_text().splitlines()] == ['one "text"', "two\nlines"]
 
