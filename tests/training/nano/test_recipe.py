@@ -43,7 +43,7 @@ def test_what_was_merged_in_the_end_ships_with_the_record_of_all(places: Places,
         (places.shipped / name).write_text(f"the last {name}")
     places.static.mkdir()
     (places.static / "build.json").write_text("{}")
-    target = ship(places, tmp_path / "shipped")
+    target = ship(places, tmp_path / "target")
     record = json.loads((target / "build.json").read_text())
     assert list(record["stages"]) == list(STAGES)
     assert [stage["settings"]["max_steps"] for stage in record["stages"].values()] == list(range(len(STAGES)))
