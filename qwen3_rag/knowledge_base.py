@@ -152,6 +152,8 @@ class KnowledgeBase:
         rerank: bool | None = None,
         candidates: int | None = None,
         fusion: Fusion | str | None = None,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
         recall_threshold: float | None = None,
         rerank_weight: float | None = None,
         rerank_threshold: float | None = None,
@@ -169,6 +171,8 @@ class KnowledgeBase:
             rerank: False skips the reranker; True insists on one.
             candidates: how many passages are recalled before reranking.
             fusion: completed, rrf or dbsf.
+            dense_weight: the dense ranker's share in fusion, 0 to 1; BM25 has the rest.
+            rrf_k: the constant of fusion by ranks, 1 / (k + rank).
             recall_threshold: least recall score.
             rerank_weight: the reranker's share in the order, 0 to 1; recall has the rest.
             rerank_threshold: least reranker score.
@@ -184,8 +188,7 @@ class KnowledgeBase:
             StoreError: the store cannot be searched, or what was ingested is not there any more.
         """
         if not self._client.collection_exists(self._settings.collection):
-            if self._store_is_lost():
-                raise self._lost()
+            self._nothing_there()
             return Hits()
         return self._retriever.search(
             query,
@@ -196,6 +199,8 @@ class KnowledgeBase:
             rerank=rerank,
             candidates=candidates,
             fusion=fusion,
+            dense_weight=dense_weight,
+            rrf_k=rrf_k,
             recall_threshold=recall_threshold,
             rerank_weight=rerank_weight,
             rerank_threshold=rerank_threshold,
@@ -222,6 +227,7 @@ class KnowledgeBase:
             languages=self._languages,
             prepare=self._prepare_for_passages,
             embedder_name=lambda: self._binding.embedder_name,
+            missing=self._nothing_there,
         )
 
     def _prepare_for_passages(self, embedder: EmbedderLike) -> None:
@@ -311,6 +317,11 @@ class KnowledgeBase:
         """Whether the catalog knows documents of a collection that the store does not have."""
         name = self._settings.collection
         return self._catalog.counts(name).documents > 0 and not self._client.collection_exists(name)
+
+    def _nothing_there(self) -> None:
+        """There is no collection: fine while nothing was ingested."""
+        if self._store_is_lost():
+            raise self._lost()
 
     def _lost(self) -> StoreError:
         name, place = self._settings.collection, self._settings.url or self._settings.store.path

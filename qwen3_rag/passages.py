@@ -68,6 +68,7 @@ class Passages:
         languages: HeldLanguages,
         prepare: Callable[[EmbedderLike], None],
         embedder_name: Callable[[], str],
+        missing: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -76,6 +77,7 @@ class Passages:
         self._languages = languages
         self._prepare = prepare
         self._embedder_name = embedder_name
+        self._missing = missing
         self._prepared = False
         self._width: int | None = None
         self._preparing = threading.Lock()
@@ -274,8 +276,15 @@ class Passages:
         return self._client.collection_exists(self._collection)
 
     def _searchable(self, vector: Sequence[float] | None) -> bool:
-        """Whether there is a collection; a vector that is given has to fit it."""
+        """Whether there is a collection; a vector that is given has to fit it.
+
+        Raises:
+            StoreError: there was a collection, and what was in it is lost.
+            DimensionError: a vector of another width than the collection's.
+        """
         there = self._exists()
+        if not there:
+            self._missing()
         if there and vector is not None and len(vector) != self._width:
             check_width(self._client, self._collection, vector)
             self._width = len(vector)

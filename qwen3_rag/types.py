@@ -200,7 +200,7 @@ class Hit:
 
     `score` is that of the last ranker that scored this hit: where `blended` gave the order, still the reranker's. `reranked` is None when
     no reranking was asked for, False for a hit that the deadline left in recall order. `passage_id` and `extra` are those of a `Passage`; a
-    chunk has neither.
+    chunk has neither. `embed_as` is what was embedded of a passage where that is not title, headings and text.
     """
 
     document_id: str
@@ -219,6 +219,7 @@ class Hit:
     truncated: bool = False
     passage_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+    embed_as: str | None = None
 
     @property
     def id(self) -> str:

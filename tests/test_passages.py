@@ -15,7 +15,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
-from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError
+from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError, StoreError
 from qwen3_rag.store import EdgeClient, as_qdrant_client
 from tests.fakes import HashEmbedder, OverlapReranker
 
@@ -275,6 +275,29 @@ def test_languages_are_those_of_the_store(tmp_path: Path):
         trace = kb.search("der Schlüssel wird getauscht", explain=True).trace
         assert trace is not None
         assert trace.language == "de"
+
+
+async def test_a_lost_store_is_no_empty_answer(tmp_path: Path):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as kb:
+        kb.ingest([Document("doc", "keys are rotated")])
+        kb._client.delete_collection(kb.passages().collection)
+        for search in (kb.search, kb.passages().search, kb.passages().search_diverse):
+            with pytest.raises(StoreError, match="anew"):
+                search("keys")
+        for asearch in (kb.asearch, kb.passages().asearch, kb.passages().asearch_diverse):
+            with pytest.raises(StoreError, match="anew"):
+                await asearch("keys")
+
+
+def test_the_reranker_reads_what_was_embedded(tmp_path: Path):
+    reranker = OverlapReranker()
+    with Passages.open(tmp_path / "kb", embedder=HashEmbedder(), reranker=reranker) as passages:
+        passages.put(
+            [Passage("a", "The limit is 500 EUR.", embed_as="title: travel expenses\n\nThe limit is 500 EUR."), Passage("b", "Travel")]
+        )
+        hits = passages.search("travel expenses limit")
+    assert sorted(reranker.scored) == ["Travel", "title: travel expenses\n\nThe limit is 500 EUR."]
+    assert [(hit.id, hit.text) for hit in hits] == [("a", "The limit is 500 EUR."), ("b", "Travel")]
 
 
 def test_a_knowledge_base_over_a_client_that_passages_filled(tmp_path: Path):

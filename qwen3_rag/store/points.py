@@ -11,6 +11,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ LEXICAL = "bm25"
 METADATA = "metadata"
 PASSAGE_ID = "passage_id"
 EXTRA = "extra"
+EMBED_AS = "embed_as"
 OWN_FIELDS = frozenset(
     {"text", "document_id", "ordinal", "start", "end", "headings", "title", "source", "tenant", "language", "passage_id"}
 )
@@ -113,6 +115,8 @@ def passage_point(
         PASSAGE_ID: passage.id,
         EXTRA: _plain(passage.extra, f"passage {passage.id!r}"),
     }
+    if passage.embedding_text != replace(passage, embed_as=None).embedding_text:
+        stored[EMBED_AS] = passage.embed_as
     return models.PointStruct(id=passage_point_id(passage.id), vector=_vectors(dense, lexical), payload=stored)
 
 
@@ -149,11 +153,14 @@ def to_hit(
         truncated=truncated,
         passage_id=stored.get(PASSAGE_ID),
         extra=stored.get(EXTRA) or {},
+        embed_as=stored.get(EMBED_AS),
     )
 
 
 def embedding_text(hit: Hit) -> str:
-    """What was embedded for a hit, and what the reranker reads: the context line, then the text."""
+    """What was embedded for a hit, and what the reranker reads: what a passage says itself, else the context line, then the text."""
+    if hit.embed_as is not None:
+        return hit.embed_as
     context = context_line(hit.title, hit.headings)
     return f"{context}\n{hit.text}" if context else hit.text
 
