@@ -32,6 +32,7 @@ class SearchKeywords(TypedDict, total=False):
     candidates: int | None
     fusion: Fusion | str | None
     dense_weight: float | None
+    rrf_k: int | None
     recall_threshold: float | None
     rerank_weight: float | None
     rerank_threshold: float | None
@@ -60,9 +61,28 @@ def resolve(settings: RetrievalSettings, **given: Any) -> SearchOptions:
     """
     defaults = {field.name: getattr(settings, field.name) for field in fields(RetrievalSettings)}
     options = SearchOptions(**{**defaults, **{name: value for name, value in given.items() if value is not None}})
-    options = replace(options, mode=_choice(Mode, "mode", options.mode), fusion=_choice(Fusion, "fusion", options.fusion))
+    mode, fusion = _choice(Mode, "mode", options.mode), _choice(Fusion, "fusion", options.fusion)
+    options = replace(options, mode=mode, fusion=fusion, rerank=_yes_or_no("rerank", options.rerank))
     _check(options)
     return options
+
+
+def check_query(query: object) -> None:
+    """Refuse what cannot be searched for.
+
+    Raises:
+        ConfigurationError: no string, an empty one, or one that is not valid Unicode.
+    """
+    if not isinstance(query, str):
+        raise ConfigurationError(f"A query is a string, not {type(query).__name__}. For several queries, search once for each.")
+    if not query.strip():
+        raise ConfigurationError("The query is empty. Give the words or the question to search for.")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"The query is not valid Unicode: a lone surrogate at character {error.start}. Decode its bytes with their own encoding."
+        ) from None
 
 
 def _choice(kind: type[Choice], name: str, value: Any) -> Choice:
@@ -70,6 +90,14 @@ def _choice(kind: type[Choice], name: str, value: Any) -> Choice:
         return kind(value)
     except ValueError:
         raise ConfigurationError(f"{name}={value!r} is not known. Known: {', '.join(kind)}.") from None
+
+
+def _yes_or_no(name: str, value: Any) -> bool | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or value not in (True, False):  # 0, 1 and numpy's booleans are taken for what they equal
+        raise ConfigurationError(f"{name}={value!r} is neither True nor False. Which reranker is said when opening: reranker=…")
+    return bool(value)
 
 
 def _check(options: SearchOptions) -> None:
@@ -87,8 +115,6 @@ def _check(options: SearchOptions) -> None:
         raise ConfigurationError(
             f"rerank_deadline={options.rerank_deadline} is not a positive number of seconds; rerank=False turns it off."
         )
-    if options.rerank not in (None, True, False):
-        raise ConfigurationError(f"rerank={options.rerank!r} is neither True nor False. Which reranker is said when opening: reranker=…")
     for name in ("recall_threshold", "rerank_threshold"):
         value = getattr(options, name)
         if value is not None and math.isnan(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from qdrant_client import models
@@ -27,12 +27,12 @@ _LANGUAGE = "language"
 class Queries:
     """A query as each ranker takes it; None for a ranker that is not asked.
 
-    `language` is the query's, None where the collection holds only one, so that none is preferred.
+    `languages` are those that it may be in; empty where the collection holds only one, so that none is preferred.
     """
 
     dense: list[float] | None
     lexical: models.SparseVector | None
-    language: str | None = None
+    languages: Collection[str] = ()
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ def recall(client: QdrantBase, collection: str, queries: Queries, conditions: mo
     params = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
     dense = _request(DENSE, queries.dense, conditions, depth, None if is_plain(client) else params)
     lexical = _lexical(queries, conditions, depth)
-    return Recalled(*_scores(client, collection, queries.language, dense, lexical))
+    return Recalled(*_scores(client, collection, queries.languages, dense, lexical))
 
 
 def complete(client: QdrantBase, collection: str, queries: Queries, recalled: Recalled) -> Recalled:
@@ -63,7 +63,7 @@ def complete(client: QdrantBase, collection: str, queries: Queries, recalled: Re
     unseen_lexical = [point for point in recalled.dense if point not in recalled.lexical]
     dense = _request(DENSE, queries.dense, _only(unseen_dense), len(unseen_dense), None if is_plain(client) else params)
     lexical = _lexical(queries, _only(unseen_lexical), len(unseen_lexical))
-    more_dense, more_lexical = _scores(client, collection, queries.language, dense, lexical)
+    more_dense, more_lexical = _scores(client, collection, queries.languages, dense, lexical)
     return Recalled(recalled.dense | more_dense, recalled.lexical | more_lexical)
 
 
@@ -73,7 +73,7 @@ def _only(points: Sequence[str]) -> models.Filter:
 
 def _lexical(queries: Queries, conditions: models.Filter | None, limit: int) -> models.QueryRequest | None:
     request = _request(LEXICAL, queries.lexical, conditions, limit)
-    if request is not None and queries.language is not None:
+    if request is not None and queries.languages:
         request.with_payload = [_LANGUAGE]
     return request
 
@@ -91,14 +91,16 @@ def _request(
     return models.QueryRequest(query=query, using=ranker, filter=conditions, limit=limit, params=params, with_payload=False)
 
 
-def _scores(client: QdrantBase, collection: str, language: str | None, *requests: models.QueryRequest | None) -> list[dict[str, float]]:
+def _scores(
+    client: QdrantBase, collection: str, languages: Collection[str], *requests: models.QueryRequest | None
+) -> list[dict[str, float]]:
     """Scores of each request, all of them sent as one batch."""
     asked = [request for request in requests if request is not None]
     responses = iter(client.query_batch_points(collection, asked) if asked else [])
-    return [{str(point.id): _score(point, language) for point in next(responses).points} if request else {} for request in requests]
+    return [{str(point.id): _score(point, languages) for point in next(responses).points} if request else {} for request in requests]
 
 
-def _score(point: models.ScoredPoint, language: str | None) -> float:
+def _score(point: models.ScoredPoint, languages: Collection[str]) -> float:
     """The point's own score; less for a passage that says to be in another language."""
     written_in = (point.payload or {}).get(_LANGUAGE)
-    return point.score if language is None or written_in in (None, language) else point.score * OTHER_LANGUAGE
+    return point.score if not languages or written_in is None or written_in in languages else point.score * OTHER_LANGUAGE

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qwen3_rag.errors import ModelError
 from qwen3_rag.models.base import RerankerLike, ResultArray
 
 FIRST_SLICE = 4
 LARGEST_SLICE = 32
+LEAST_SECONDS = 0.001
+"""What is left of a deadline that passed while waiting: the first documents are scored all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +60,51 @@ def rerank(
 async def arerank(
     reranker: RerankerLike, query: str, documents: Sequence[str], *, instruction: str | None = None, deadline: float | None = None
 ) -> Reranked:
-    """`rerank` without blocking the event loop: by the reranker's own `ascore` where it has one, else in a thread."""
+    """`rerank` without blocking the event loop: by the reranker's own `ascore` where it has one, else in a thread.
+
+    Waiting for the thread counts towards the deadline.
+    """
+    if not documents:
+        return Reranked([], [])
     native = getattr(reranker, "ascore", None)
-    if native is None:
-        return await asyncio.to_thread(rerank, reranker, query, documents, instruction=instruction, deadline=deadline)
-    return _in_time(await native(query, documents, instruction, deadline), len(documents)) if documents else Reranked([], [])
+    if native is not None:
+        return _in_time(reranker, await native(query, documents, instruction, deadline), len(documents), deadline)
+    asked = time.perf_counter()
+
+    def run() -> Reranked:
+        left = None if deadline is None else max(deadline - (time.perf_counter() - asked), LEAST_SECONDS)
+        return rerank(reranker, query, documents, instruction=instruction, deadline=left)
+
+    return await asyncio.to_thread(run)
 
 
-def _score(reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None, **options: float) -> Reranked:
-    return _in_time(reranker.score(query, documents, instruction, **options), len(documents))
+def _score(
+    reranker: RerankerLike, query: str, documents: Sequence[str], instruction: str | None, deadline: float | None = None
+) -> Reranked:
+    options = {} if deadline is None else {"deadline": deadline}
+    return _in_time(reranker, reranker.score(query, documents, instruction, **options), len(documents), deadline)
 
 
-def _in_time(scores: ResultArray, documents: int) -> Reranked:
+def _in_time(reranker: RerankerLike, scores: ResultArray, documents: int, deadline: float | None) -> Reranked:
+    """The scores up to the first NaN, which a deadline explains and nothing else does.
+
+    Raises:
+        ModelError: fewer or more scores than documents, or NaN without a deadline.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    unscored = np.isnan(values)
+    if values.shape != (documents,) or (deadline is None and unscored.any()):
+        name = getattr(reranker, "model", type(reranker).__name__)
+        found = f"{int(unscored.sum())} of them NaN" if values.shape == (documents,) else f"an array of shape {values.shape}"
+        raise ModelError(
+            f"Reranker {name} was given {documents} documents and no deadline to stop it, and gave {found}. `score` returns one finite "
+            "number for each document, in their order; NaN is for documents that a deadline left out."
+            if deadline is None
+            else f"Reranker {name} was given {documents} documents and gave {found}. `score` returns one number for each, in their order."
+        )
+    count = int(unscored.argmax()) if unscored.any() else documents
     truncated = getattr(scores, "truncated", None)
-    in_time = int(np.isnan(scores).argmax()) if np.isnan(scores).any() else documents
-    return Reranked(scores.tolist()[:in_time], [False] * in_time if truncated is None else truncated.tolist()[:in_time])
+    return Reranked(values.tolist()[:count], [False] * count if truncated is None else truncated.tolist()[:count])
 
 
 def _next_slice(elapsed: float, done: int, deadline: float) -> int:

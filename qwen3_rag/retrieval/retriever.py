@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -13,23 +13,20 @@ from qdrant_client.client_base import QdrantBase
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
-from qwen3_rag.retrieval.blending import RERANKER_ALONE, blended, ordered
 from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
-from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, resolve
+from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_query, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
-from qwen3_rag.retrieval.reranking import Reranked
+from qwen3_rag.retrieval.reranking import Reranked, arerank
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
-from qwen3_rag.retrieval.tracing import Recorder
+from qwen3_rag.retrieval.second_stage import placed
+from qwen3_rag.retrieval.tracing import Recorder, Step
 from qwen3_rag.settings import RetrievalSettings
 from qwen3_rag.store.filters import Filters, build_filter
-from qwen3_rag.store.language import detect_query
+from qwen3_rag.store.language import query_languages
 from qwen3_rag.store.points import DENSE, embedding_text, to_hit
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
-
-_NO_OPTIONS = frozenset({"filters", "instruction", "vector", "explain"})
-"""Keywords of a search that `resolve` does not take."""
 
 
 @dataclass(slots=True)
@@ -40,8 +37,9 @@ class _Search:
     options: SearchOptions
     instruction: str | None
     conditions: models.Filter | None
-    recorder: Recorder
-    vector: Sequence[float] | None = None
+    vector: Sequence[float] | None
+    explain: bool
+    recorder: Recorder = field(default_factory=Recorder)
     language: str | None = None
     deadline_reached: bool = False
 
@@ -50,8 +48,8 @@ class Retriever:
     """Searches one collection.
 
     `embedder` and `reranker` are objects or functions that give them when first needed; a lexical search never asks for the embedder.
-    `languages` tells which languages the collection holds, so that a query is only taken for one of those; `hidden` which points
-    must not be found just now.
+    `languages` tells how many passages the collection holds in each language, so that a query is taken for one of those; `hidden` which
+    points must not be found just now.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Retriever:
         embedder: EmbedderLike | Callable[[], EmbedderLike],
         reranker: RerankerLike | Callable[[], RerankerLike | None] | None,
         settings: RetrievalSettings,
-        languages: Callable[[], Sequence[str]],
+        languages: Callable[[], Mapping[str, int]],
         instruction: str | None = None,
         hidden: Callable[[], Collection[str]] = frozenset,
     ) -> None:
@@ -92,6 +90,7 @@ class Retriever:
         candidates: int | None = None,
         fusion: Fusion | str | None = None,
         dense_weight: float | None = None,
+        rrf_k: int | None = None,
         recall_threshold: float | None = None,
         rerank_weight: float | None = None,
         rerank_threshold: float | None = None,
@@ -104,43 +103,60 @@ class Retriever:
         `candidates` is how many each ranker recalls and how many at most are reranked (default: the larger of 50 and five times
         `top_k`). `recall_threshold` is the least score of a candidate in recall: cosine in dense mode, BM25 in lexical mode, the fused
         score in hybrid mode (with completed fusion a z-score: 0 is an average candidate). `dense_weight` is the dense ranker's share in
-        fusion, 0 to 1. `vector` is the query's embedding where it is known already; dense mode without reranking then needs no words, and
-        `query` may be None or empty. `rerank_weight` is the reranker's share in the order of the hits that it scored, 0 to 1, and recall
-        has the rest: both are standardised over these hits, the reranker by its log-odds. Below 1 it adds the stage `blended`; a hit's
-        score stays P(yes). `rerank_threshold` is the least P(yes) of a hit that was reranked, whatever the weight; hits the deadline left
-        unscored are kept. `explain` adds `hits.trace`.
+        fusion, 0 to 1; `rrf_k` the constant of fusion by ranks. `vector` is the query's embedding where it is known already; dense mode
+        without reranking then needs no words, and `query` may be None or empty. `rerank_weight` is the reranker's share in the order of the
+        hits that it scored, 0 to 1, and recall has the rest: both are standardised over these hits, the reranker by its log-odds. Below 1
+        it adds the stage `blended`; a hit's score stays P(yes). `rerank_threshold` is the least P(yes) of a hit that was reranked, whatever
+        the weight; hits the deadline left unscored are kept. `explain` adds `hits.trace`.
 
         Raises:
             ConfigurationError: an empty query, or an option out of range.
             FilterError: a filter that cannot be expressed.
         """
-        options = resolve(
-            self._settings,
+        search = self._asked(
+            query,
             top_k=top_k,
+            filters=filters,
+            instruction=instruction,
             mode=mode,
             rerank=rerank,
             candidates=candidates,
             fusion=fusion,
             dense_weight=dense_weight,
+            rrf_k=rrf_k,
             recall_threshold=recall_threshold,
             rerank_weight=rerank_weight,
             rerank_threshold=rerank_threshold,
             rerank_deadline=rerank_deadline,
+            vector=vector,
+            explain=explain,
         )
-        if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
-            _check_query(query)
-        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), Recorder(), vector)
-        hits = self._run(search)
-        return Hits(hits, _trace(search) if explain else None)
+        reranker, hits = self._first_stage(search)
+        if reranker is not None:
+            with search.recorder.step("rerank", len(hits)) as step:
+                texts, limit = _embedded_texts(hits), search.options.rerank_deadline
+                result = rerank_documents(reranker, search.query, texts, instruction=search.instruction, deadline=limit)
+                hits = _place(search, step, hits, result)
+        return _finished(search, hits)
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
-        """`search` without blocking the event loop. Queries of many tasks are embedded in shared batches; that waits for no thread."""
-        options = resolve(self._settings, **{name: value for name, value in keywords.items() if name not in _NO_OPTIONS})
-        keywords["filters"] = build_filter(keywords.get("filters"))
-        if keywords.get("vector") is None and options.mode is not Mode.LEXICAL:
-            _check_query(query)
-            keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
-        return await asyncio.to_thread(self.search, query, **keywords)
+        """`search` without blocking the event loop.
+
+        Queries of many tasks are embedded in shared batches, and so are their candidates reranked where the reranker has an `ascore`;
+        neither waits for a thread.
+        """
+        search = self._asked(query, **keywords)
+        if search.vector is None and search.options.mode is not Mode.LEXICAL:
+            with search.recorder.step("embed", 1) as step:
+                search.vector = await self._aembed(search.query, search.instruction)
+                step.returned = 1
+        reranker, hits = await asyncio.to_thread(self._first_stage, search)
+        if reranker is not None:
+            with search.recorder.step("rerank", len(hits)) as step:
+                texts, limit = _embedded_texts(hits), search.options.rerank_deadline
+                result = await arerank(reranker, search.query, texts, instruction=search.instruction, deadline=limit)
+                hits = _place(search, step, hits, result)
+        return _finished(search, hits)
 
     def search_diverse(
         self,
@@ -156,7 +172,7 @@ class Retriever:
         """`top_k` of the `candidates` nearest passages that differ from each other, by maximal marginal relevance.
 
         `lambda_mult` is 1 for relevance alone, 0 for the most diverse. `query` may be None where its `vector` is given. Hits come in the
-        order chosen; their score is the cosine with the query.
+        order chosen; their score is the cosine with the query, and none is below the setting `recall_threshold`.
 
         Raises:
             ConfigurationError: an empty query, or an option out of range.
@@ -167,18 +183,21 @@ class Retriever:
         options = resolve(self._settings, top_k=top_k, candidates=candidates, mode=Mode.DENSE, rerank=False)
         conditions = build_filter(filters)
         if vector is None:
-            _check_query(query)
+            check_query(query)
             vector = self._embed(cast("str", query), instruction or self._instruction)
         queries = Queries(list(vector), None)
         recalled = recall(self._client, self._collection, queries, self.visible(conditions), options.depth)
+        if options.recall_threshold is not None:
+            near = {point: score for point, score in recalled.dense.items() if score >= options.recall_threshold}
+            recalled = Recalled(near, {})
         records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
 
     async def asearch_diverse(self, query: str | None, **keywords: Any) -> Hits:
         """`search_diverse` without blocking the event loop. Queries of many tasks are embedded in shared batches."""
         if keywords.get("vector") is None:
-            _check_query(query)
-            keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction"))
+            check_query(query)
+            keywords["vector"] = await self._aembed(cast("str", query), keywords.get("instruction") or self._instruction)
         return await asyncio.to_thread(self.search_diverse, query, **keywords)
 
     def visible(self, conditions: models.Filter | None) -> models.Filter | None:
@@ -189,18 +208,32 @@ class Retriever:
         seen = models.Filter(must_not=[models.HasIdCondition(has_id=list(hidden))])
         return seen if conditions is None else models.Filter(must=[conditions, seen])
 
-    def _run(self, search: _Search) -> list[Hit]:
+    def _asked(
+        self,
+        query: str | None,
+        *,
+        filters: Filters = None,
+        instruction: str | None = None,
+        vector: Sequence[float] | None = None,
+        explain: bool = False,
+        **given: Any,
+    ) -> _Search:
+        options = resolve(self._settings, **given)
+        if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
+            check_query(query)
+        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain)
+        if vector is not None and options.mode is not Mode.LEXICAL:
+            with search.recorder.step("embed", 1) as step:
+                step.returned, step.note = 1, "known already"
+        return search
+
+    def _first_stage(self, search: _Search) -> tuple[RerankerLike | None, list[Hit]]:
+        """The candidates in recall order, as many as are returned or reranked, and the reranker if there is to be one."""
         reranker = self._load_reranker(search)
         queries = self._encode(search)
         stages, order = self._rank(search, queries)
         order = _above_recall_threshold(search, order)
-        hits = self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
-        if reranker is not None:
-            hits = _rerank(search, reranker, hits)
-        with search.recorder.step("trim", len(hits)) as step:
-            hits = hits[: search.options.top_k]
-            step.returned, step.note = len(hits), f"top_k {search.options.top_k}"
-        return hits
+        return reranker, self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
 
     def _load_reranker(self, search: _Search) -> RerankerLike | None:
         """The reranker, if this search wants one; loaded before the deadline's clock runs."""
@@ -217,26 +250,31 @@ class Retriever:
     def _encode(self, search: _Search) -> Queries:
         dense: list[float] | None = None
         if search.options.mode is not Mode.LEXICAL:
-            with search.recorder.step("embed", 1) as step:
-                dense = list(search.vector) if search.vector is not None else self._embed(search.query, search.instruction)
-                step.note = "known already" if search.vector is not None else ""
-                step.returned = 1
+            dense = list(self._vector(search))
         if search.options.mode is Mode.DENSE:
             return Queries(dense, None)
         with search.recorder.step("analyse", 1) as step:
-            languages = self._languages()
-            search.language = detect_query(search.query, languages)
-            lexical = self._bm25.query(search.query, search.language)
+            held = self._languages()
+            likely = query_languages(search.query, held)
+            search.language = likely[0]
+            lexical = self._bm25.query_in(search.query, likely)
             step.returned = 1 if lexical.indices else 0
-            step.note = f"{len(lexical.indices)} terms in {search.language}"
-        return Queries(dense, lexical, search.language if len(languages) > 1 else None)
+            step.note = f"{len(lexical.indices)} terms in {', '.join(likely)}"
+        return Queries(dense, lexical, likely if len(held) > 1 else ())
+
+    def _vector(self, search: _Search) -> Sequence[float]:
+        if search.vector is None:
+            with search.recorder.step("embed", 1) as step:
+                search.vector = self._embed(search.query, search.instruction)
+                step.returned = 1
+        return search.vector
 
     def _embed(self, query: str, instruction: str | None) -> list[float]:
         return _as_list(self._embedder().embed_queries([query], instruction))
 
     async def _aembed(self, query: str, instruction: str | None) -> list[float]:
         embedder = await asyncio.to_thread(self._embedder)  # which may have to be loaded
-        return _as_list(await embed_queries_async(embedder, [query], instruction or self._instruction))
+        return _as_list(await embed_queries_async(embedder, [query], instruction))
 
     def _rank(self, search: _Search, queries: Queries) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
         """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
@@ -327,45 +365,22 @@ def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> 
     return kept
 
 
-def _rerank(search: _Search, reranker: RerankerLike, hits: list[Hit]) -> list[Hit]:
-    """Reranked hits, best first, then in recall order those the deadline left unscored. A threshold drops hits, and reorders none."""
-    options = search.options
-    with search.recorder.step("rerank", len(hits)) as step:
-        documents = [embedding_text(hit) for hit in hits]
-        result = rerank_documents(reranker, search.query, documents, instruction=search.instruction, deadline=options.rerank_deadline)
-        scored, left = len(result.scores), len(hits) - len(result.scores)
-        search.deadline_reached = left > 0
-        hits = _reordered(hits, result, options.rerank_weight) + [replace(hit, reranked=False) for hit in hits[scored:]]
-        if options.rerank_threshold is not None:
-            hits = [hit for hit in hits if not hit.reranked or hit.score >= options.rerank_threshold]
-        step.returned = len(hits)
-        step.note = _rerank_note(options, left, scored + left - len(hits))
-    return hits
+def _embedded_texts(hits: Sequence[Hit]) -> list[str]:
+    return [embedding_text(hit) for hit in hits]
 
 
-def _reordered(hits: Sequence[Hit], result: Reranked, rerank_weight: float) -> list[Hit]:
-    """Hits with the scores of `result`, best first. Where recall has a say, the stage `blended` gives the order instead of `rerank`."""
-    stages = {"rerank": _staged(result.scores)}
-    if rerank_weight != RERANKER_ALONE:
-        stages["blended"] = _staged(blended(result.scores, [hit.score for hit in hits], rerank_weight))
-    scored = [
-        replace(hit, score=score, stages={**hit.stages, **{name: of[index] for name, of in stages.items()}}, reranked=True, truncated=cut)
-        for index, (hit, score, cut) in enumerate(zip(hits, result.scores, result.truncated, strict=False))
-    ]
-    deciding = list(stages)[-1]
-    return sorted(scored, key=lambda hit: hit.stages[deciding].rank)
+def _place(search: _Search, step: Step, hits: Sequence[Hit], result: Reranked) -> list[Hit]:
+    after = placed(hits, result, search.options)
+    search.deadline_reached = after.unscored > 0
+    step.returned, step.note = len(after.hits), after.note
+    return after.hits
 
 
-def _staged(scores: Sequence[float]) -> list[Stage]:
-    ranks = {index: rank for rank, index in enumerate(ordered(scores), start=1)}
-    return [Stage(ranks[index], score) for index, score in enumerate(scores)]
-
-
-def _rerank_note(options: SearchOptions, left: int, dropped: int) -> str:
-    notes = [] if options.rerank_weight == RERANKER_ALONE else [f"blended with recall, rerank_weight {options.rerank_weight:g}"]
-    notes += [f"deadline of {options.rerank_deadline:g} s left {left} unscored"] if left else []
-    notes += [f"{dropped} below {options.rerank_threshold:g}"] if dropped else []
-    return ", ".join(notes)
+def _finished(search: _Search, hits: Sequence[Hit]) -> Hits:
+    with search.recorder.step("trim", len(hits)) as step:
+        hits = hits[: search.options.top_k]
+        step.returned, step.note = len(hits), f"top_k {search.options.top_k}"
+    return Hits(hits, _trace(search) if search.explain else None)
 
 
 def _trace(search: _Search) -> Trace:
@@ -378,16 +393,3 @@ def _trace(search: _Search) -> Trace:
         steps=tuple(search.recorder.steps),
         deadline_reached=search.deadline_reached,
     )
-
-
-def _check_query(query: object) -> None:
-    if not isinstance(query, str):
-        raise ConfigurationError(f"A query is a string, not {type(query).__name__}. For several queries, search once for each.")
-    if not query.strip():
-        raise ConfigurationError("The query is empty. Give the words or the question to search for.")
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(
-            f"The query is not valid Unicode: a lone surrogate at character {error.start}. Decode its bytes with their own encoding."
-        ) from None

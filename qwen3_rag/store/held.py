@@ -1,10 +1,10 @@
-"""Which languages a collection holds, asked of the store now and then: other processes may write to it too."""
+"""Which languages a collection holds and how much of each, asked of the store now and then: other processes may write to it too."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from qdrant_client.client_base import QdrantBase
 
@@ -14,17 +14,17 @@ MOST = 200
 
 
 class HeldLanguages:
-    """ISO 639-1 codes, the most frequent first; what was learnt is good for a few seconds."""
+    """ISO 639-1 code → passages in it, the most frequent first; what was learnt is good for a few seconds."""
 
     def __init__(self, client: QdrantBase, collection: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._collection = collection
         self._clock = clock
-        self._known: tuple[float, tuple[str, ...]] = (float("-inf"), ())
+        self._known: tuple[float, Mapping[str, int]] = (float("-inf"), {})
         self._writes = 0
         self._lock = threading.Lock()
 
-    def __call__(self) -> tuple[str, ...]:
+    def __call__(self) -> Mapping[str, int]:
         """The languages; none while there is no collection."""
         asked, languages = self._known
         if self._clock() - asked > SECONDS:
@@ -39,10 +39,10 @@ class HeldLanguages:
         """Ask anew the next time: something was written."""
         with self._lock:
             self._writes += 1
-            self._known = (float("-inf"), ())
+            self._known = (float("-inf"), {})
 
-    def _ask(self) -> tuple[str, ...]:
+    def _ask(self) -> Mapping[str, int]:
         if not self._client.collection_exists(self._collection):
-            return ()
+            return {}
         found = self._client.facet(self._collection, "language", limit=MOST, exact=True)
-        return tuple(str(hit.value) for hit in found.hits)
+        return {str(hit.value): hit.count for hit in found.hits}

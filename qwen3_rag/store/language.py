@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from math import exp, inf, log
 
 FALLBACK = "en"
 """The language of text that has none: numbers, code, nothing at all."""
+LEAST_LIKELY = 0.01
+MOST_LIKELY = 3
+"""Which languages of a query count. Among 300 English passages, 3 German, 1 Swedish and 1 French, questions (xquad, English and German)
+leave 1.0 language, the right one for 999 of 1,000; their single words leave 1.4 and 1.7, the right one among them for 996 English and 756
+German words of 1,000, where the detector alone has 620 and 619."""
 
 _SAMPLE = 4000
 _SCRIPT_SAMPLE = 1000
@@ -104,7 +110,7 @@ def primary(code: str | None) -> str | None:
 
 def detect(text: str) -> str:
     """Language of a text; `FALLBACK` where it has none (empty, numbers, code)."""
-    return _detect(text[:_SAMPLE], None) or FALLBACK
+    return _detect(text[:_SAMPLE]) or FALLBACK
 
 
 def detect_query(text: str, among: Collection[str]) -> str:
@@ -112,29 +118,51 @@ def detect_query(text: str, among: Collection[str]) -> str:
 
     A query in none of them gets whichever resembles it most: its words are then found as far as they are names and numbers.
     """
-    languages = list(dict.fromkeys(code for code in map(primary, among) if code))
-    if len(languages) == 1:
-        return languages[0]
-    if not languages:
-        return detect(text)
-    fallback = FALLBACK if FALLBACK in languages else languages[0]
-    return _detect(text[:_SAMPLE], frozenset(languages)) or fallback
+    return query_languages(text, dict.fromkeys(among, 1))[0]
 
 
-def _detect(text: str, among: frozenset[str] | None) -> str | None:
+def query_languages(text: str, held: Mapping[str, int]) -> list[str]:
+    """Languages that a query may be in, the likeliest first, given how many passages of the collection are in each.
+
+    A word or two do not tell their language: to the detector alone "illness" is Swedish, and among two hundred English passages and
+    one Swedish it still might be. The shares of the collection are therefore what is expected beforehand (Bayes), and every language
+    with a probability of `LEAST_LIKELY` counts, up to `MOST_LIKELY` of them. A sentence leaves one.
+    """
+    counts: Counter[str] = Counter()
+    for code, count in held.items():
+        counts[primary(code) or FALLBACK] += count
+    if len(counts) < 2:
+        return [next(iter(counts), None) or detect(text)]
+    script = _script(text)
+    there = {code: counts[code] for code in counts if script is not None and code in _candidates(script)}
+    if not there:
+        return [FALLBACK if FALLBACK in counts else next(iter(counts))]
+    return list(there) if len(there) == 1 else _likely(text[:_SAMPLE], there)
+
+
+def _likely(text: str, counts: Mapping[str, int]) -> list[str]:
+    scores: dict[str, float] = {}
+    for code, score in _ranking(text):
+        scores.setdefault(code, score)
+    posterior = {code: scores.get(code, -inf) + log(max(count, 1)) for code, count in counts.items()}
+    best = max(posterior.values())
+    if best == -inf:  # the detector knows none of them
+        return [max(counts, key=counts.__getitem__)]
+    total = sum(exp(value - best) for value in posterior.values())
+    likely = [code for code, value in posterior.items() if exp(value - best) >= LEAST_LIKELY * total]
+    return sorted(likely, key=posterior.__getitem__, reverse=True)[:MOST_LIKELY]
+
+
+def _detect(text: str) -> str | None:
     script = _script(text)
     if script is None:
         return None
     candidates = _candidates(script)
-    if among is not None:
-        candidates = candidates & among
     if len(candidates) == 1:
         return next(iter(candidates))
-    if not candidates:
+    if script == _LATIN and not _is_prose(text):
         return None
-    if among is None and script == _LATIN and not _is_prose(text):
-        return None
-    return _ranked(text, candidates)
+    return next((code for code, _ in _ranking(text) if code in candidates), None)
 
 
 def _script(text: str) -> str | None:
@@ -182,11 +210,8 @@ def _is_prose(text: str) -> bool:
     return sum(map(len, plain)) >= _FEWEST_LETTERS and len(plain) >= len(tokens) * _LEAST_PROSE
 
 
-def _ranked(text: str, candidates: frozenset[str]) -> str | None:
-    return next((code for code in _ranking(text) if code in candidates), None)
-
-
-def _ranking(text: str) -> Iterable[str]:
+def _ranking(text: str) -> Iterable[tuple[str, float]]:
+    """Languages and their log-likelihood, the likeliest first; one code may come twice, where another code is an alias of it."""
     from py3langid import rank  # type: ignore[import-untyped]  # its model takes 0.7 s to load: only those who need it pay
 
-    return (_ALIASES.get(code, code) for code, _ in rank(_NOT_PROSE.sub(" ", text)))
+    return ((_ALIASES.get(code, code), float(score)) for code, score in rank(_NOT_PROSE.sub(" ", text)))

@@ -114,6 +114,11 @@ class Bm25Encoder:
         vector = analyser.bm25.embed_query(analyser.prepare(text))
         return models.SparseVector(indices=vector.indices, values=vector.values)
 
+    def query_in(self, text: str, languages: Sequence[str]) -> models.SparseVector:
+        """The terms of every one of `languages` (at least one), each once: for a query whose language its few words do not tell."""
+        terms = {term for language in languages for term in self.query(text, language).indices}
+        return models.SparseVector(indices=sorted(terms), values=[1.0] * len(terms))
+
     def _document(self, text: str, language: str | None) -> models.SparseVector:
         analyser = _analyser(primary(language) or detect(text), self._weights)
         vector = analyser.bm25.embed_document(analyser.prepare(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -36,7 +37,7 @@ def index(client: QdrantClient, name: str, collections: Sequence[Collection]) ->
     parts = zip(assign_point_ids(chunks), chunks, documents, lexical, strict=True)
     dense = np.ones(1, dtype=np.float32)
     client.upsert(name, [to_point(point, chunk, document, dense, vector) for point, chunk, document, vector in parts])
-    return Retriever(client, name, _no_model, None, RetrievalSettings(mode="lexical"), lambda: sorted(set(languages)))  # type: ignore[arg-type]
+    return Retriever(client, name, _no_model, None, RetrievalSettings(mode="lexical"), lambda: Counter(languages))  # type: ignore[arg-type]
 
 
 def quality(retriever: Retriever, collection: Collection) -> float:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from qwen3_rag.errors import ModelError
 from qwen3_rag.models.base import ResultArray
-from qwen3_rag.retrieval.reranking import LARGEST_SLICE, arerank, rerank
+from qwen3_rag.retrieval.reranking import FIRST_SLICE, LARGEST_SLICE, Reranked, arerank, rerank
 
 
 class SlowReranker:
@@ -93,3 +98,42 @@ async def test_async_gives_the_same(kind: type[SlowReranker]) -> None:
     result = await arerank(kind(0.0), "q", DOCUMENTS[:9], deadline=1e6)
     assert result == rerank(kind(0.0), "q", DOCUMENTS[:9], deadline=1e6)
     assert (await arerank(kind(0.0), "q", [])).scores == []
+
+
+class Odd:
+    """Gives what it was told to."""
+
+    model = "odd"
+
+    def __init__(self, scores: list[float]) -> None:
+        self.scores = scores
+
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> Any:
+        return self.scores
+
+
+@pytest.mark.parametrize(("scores", "found"), [([0.5, float("nan"), 0.1], "1 of them NaN"), ([0.5, 0.1], r"shape \(2,\)")])
+async def test_scores_left_out_without_a_deadline_are_the_rerankers_fault(scores: list[float], found: str) -> None:
+    with pytest.raises(ModelError, match=found):
+        rerank(Odd(scores), "query", ["a", "b", "c"])
+    with pytest.raises(ModelError, match=found):
+        await arerank(Odd(scores), "query", ["a", "b", "c"])
+
+
+def test_a_plain_list_of_scores_will_do() -> None:
+    assert rerank(Odd([0.5, 0.25]), "query", ["a", "b"]) == Reranked([0.5, 0.25], [False, False])
+
+
+async def test_waiting_for_a_thread_counts_towards_the_deadline() -> None:
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    loop.set_default_executor(pool)
+    busy = loop.run_in_executor(None, time.sleep, 0.3)
+
+    class Sluggish(SlowReranker):
+        def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+            time.sleep(0.005)
+            return super().score(query, documents)
+
+    found = await arerank(Sluggish(0), "query", ["0.5"] * 40, deadline=0.2)
+    await busy
+    assert len(found.scores) == FIRST_SLICE

@@ -54,7 +54,7 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def retriever(client: QdrantClient, reranker: Any = None, embedder: Any = EMBEDDER, **settings: Any) -> Retriever:
-    return Retriever(client, "documents", embedder, reranker, RetrievalSettings(**settings), lambda: ["en"])
+    return Retriever(client, "documents", embedder, reranker, RetrievalSettings(**settings), lambda: {"en": 1})
 
 
 def names(hits: Hits) -> list[str]:
@@ -189,7 +189,7 @@ class CuttingReranker(OverlapReranker):
 
 def test_truncation_and_instruction_reach_the_right_place(client: QdrantClient) -> None:
     reranker = CuttingReranker()
-    searcher = Retriever(client, "documents", EMBEDDER, reranker, RetrievalSettings(), lambda: ["en"], instruction="Find rules")
+    searcher = Retriever(client, "documents", EMBEDDER, reranker, RetrievalSettings(), lambda: {"en": 1}, instruction="Find rules")
     hits = searcher.search("keys", explain=True)
     assert all(hit.truncated for hit in hits)
     assert reranker.instruction == "Find rules"
@@ -378,7 +378,7 @@ def test_what_is_hidden_while_the_query_is_embedded_is_not_found(client: QdrantC
             return super().embed_queries(texts, instruction, dim)
 
     first = search(retriever(client), "signing keys", top_k=1)[0].point_id
-    searcher = Retriever(client, "documents", Slow(), None, RetrievalSettings(), lambda: ["en"], hidden=lambda: hidden)
+    searcher = Retriever(client, "documents", Slow(), None, RetrievalSettings(), lambda: {"en": 1}, hidden=lambda: hidden)
     assert first not in {hit.point_id for hit in search(searcher, "signing keys")}
 
 
@@ -395,12 +395,81 @@ def test_depth_is_several_times_top_k() -> None:
 
 
 def test_languages_are_asked_for_at_each_search(client: QdrantClient) -> None:
-    held: list[str] = ["en"]
-    languages: Callable[[], Sequence[str]] = lambda: held  # noqa: E731
-    searcher = Retriever(client, "documents", EMBEDDER, None, RetrievalSettings(), languages)
+    held = {"en": 1}
+    searcher = Retriever(client, "documents", EMBEDDER, None, RetrievalSettings(), lambda: held)
     assert searcher.search("Wo sind die Schlüssel?", explain=True).trace.language == "en"  # type: ignore[union-attr]
-    held.append("de")
+    held["de"] = 1
     assert searcher.search("Wo sind die Schlüssel?", explain=True).trace.language == "de"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("query", ["illness", "number", "partner", "january"])
+def test_one_foreign_passage_does_not_change_how_a_word_is_read(query: str) -> None:
+    client = QdrantClient(":memory:")
+    text = "Call in case of illness. The numbers of both partners are in the January list."
+    index(client, [Document("rules", text)])
+    searcher = Retriever(client, "documents", EMBEDDER, None, RetrievalSettings(mode="lexical"), lambda: {"en": 200, "sv": 1})
+    assert names(searcher.search(query)) == ["rules"]
+
+
+def test_a_setting_of_recall_holds_for_diverse_hits_too(client: QdrantClient) -> None:
+    near = retriever(client, recall_threshold=0.3).search_diverse("signing keys", top_k=7)
+    every = retriever(client).search_diverse("signing keys", top_k=7)
+    assert 0 < len(near) < len(every) == len(TEXTS)
+    assert {hit.document_id for hit in near} == {hit.document_id for hit in every if hit.score >= 0.3}
+
+
+def test_fusion_is_weighted_by_the_call(client: QdrantClient) -> None:
+    query, searcher = "signing keys in the canteen", retriever(client)
+    for mode, weight in (("dense", 1.0), ("lexical", 0.0)):
+        hits = searcher.search(query, dense_weight=weight, top_k=7)
+        scores = [hit.stages[mode].score if mode in hit.stages else 0.0 for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+    for k in (1, 60):
+        best = searcher.search(query, fusion="rrf", rrf_k=k, top_k=1)[0]
+        assert best.score == pytest.approx(sum(1 / (k + best.stages[mode].rank) for mode in ("dense", "lexical")))
+
+
+@pytest.mark.parametrize("off", [False, 0, np.False_])
+def test_reranking_is_turned_off_by_whatever_is_false(client: QdrantClient, off: Any) -> None:
+    reranker = OverlapReranker()
+    assert all(hit.reranked is None for hit in retriever(client, reranker).search("keys", rerank=off))
+    assert reranker.scored == []
+
+
+class AsyncReranker(OverlapReranker):
+    """Counts how many calls are under way at once, and takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = self.most = 0
+
+    async def ascore(
+        self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None
+    ) -> ResultArray:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.5)
+        self.running -= 1
+        return OverlapReranker.score(self, query, documents)
+
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+        raise AssertionError("an async search has the async method")
+
+
+async def test_concurrent_searches_are_reranked_together(client: QdrantClient) -> None:
+    reranker, plain = AsyncReranker(), retriever(client, OverlapReranker()).search("signing keys", top_k=3)
+    found = await asyncio.gather(*(retriever(client, reranker).asearch("signing keys", top_k=3, explain=True) for _ in range(20)))
+    assert reranker.most > 10
+    assert all([(hit.document_id, hit.score) for hit in hits] == [(hit.document_id, hit.score) for hit in plain] for hits in found)
+
+
+async def test_an_async_trace_has_every_step(client: QdrantClient) -> None:
+    searcher = retriever(client, OverlapReranker())
+    there, here = await searcher.asearch("signing keys", explain=True), searcher.search("signing keys", explain=True)
+    assert there.trace is not None
+    assert here.trace is not None
+    assert {step.name: step.note for step in there.trace.steps} == {step.name: step.note for step in here.trace.steps}
+    assert "known already" not in [step.note for step in there.trace.steps]
 
 
 def test_any_point_id_is_found_again() -> None:

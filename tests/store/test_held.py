@@ -22,7 +22,7 @@ class Client:
 
     def facet(self, *_: Any, **__: Any) -> Any:
         self.asked += 1
-        hits = [SimpleNamespace(value=language) for language in self.held]
+        hits = [SimpleNamespace(value=language, count=1) for language in self.held]
         self.meanwhile()
         return SimpleNamespace(hits=hits)
 
@@ -30,13 +30,13 @@ class Client:
 def test_an_answer_is_good_for_some_seconds_or_until_a_write():
     now, client = [0.0], Client()
     languages = HeldLanguages(client, "documents", lambda: now[0])  # type: ignore[arg-type]
-    assert (languages(), languages(), client.asked) == (("en",), ("en",), 1)
+    assert (languages(), languages(), client.asked) == ({"en": 1}, {"en": 1}, 1)
     client.held.append("de")
     now[0] += SECONDS + 1
-    assert (languages(), client.asked) == (("en", "de"), 2)
+    assert (languages(), client.asked) == ({"en": 1, "de": 1}, 2)
     client.held.append("fr")
     languages.forget()
-    assert (languages(), client.asked) == (("en", "de", "fr"), 3)
+    assert (languages(), client.asked) == ({"en": 1, "de": 1, "fr": 1}, 3)
 
 
 def test_an_answer_from_before_a_write_is_not_kept():
@@ -50,4 +50,4 @@ def test_an_answer_from_before_a_write_is_not_kept():
 
     client.meanwhile = write
     languages()
-    assert languages() == ("en", "de")
+    assert languages() == {"en": 1, "de": 1}

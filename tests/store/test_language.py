@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from qwen3_rag.store.language import FALLBACK, detect, detect_query, primary
+from qwen3_rag.store.language import FALLBACK, detect, detect_query, primary, query_languages
 
 SENTENCES = {
     "ar": "تقع المكتبة الجديدة في وسط المدينة القديمة وتفتح أبوابها كل صباح.",
@@ -69,6 +69,22 @@ def test_a_query_is_one_of_the_collections_languages() -> None:
     assert detect_query("Wo ist der Schlüssel?", []) == "de"
     assert detect_query("Wo ist der Schlüssel?", ["en", "DE-at"]) == "de"
     assert detect_query("1234", ["zh", "fr"]) == "zh"
+
+
+def test_what_a_collection_holds_is_expected_of_a_query():
+    for word in ("illness", "number", "january", "settings"):
+        assert query_languages(word, {"en": 300, "sv": 1, "de": 1})[0] == "en"
+    assert "en" in query_languages("Running", {"en": 26, "sv": 1, "no": 3})
+    assert query_languages("hur byter man nyckel till kontoret", {"en": 300, "sv": 1}) == ["sv"]
+    assert query_languages("how are keys rotated?", {"en": 1, "sv": 300}) == ["en"]
+    assert query_languages("Urlaub", {"en-GB": 10, "EN": 5, "de": 20}) == ["de", "en"]
+
+
+def test_a_query_that_no_detector_knows_is_in_what_is_held_most():
+    assert query_languages("ikke relevant", {"tlh": 3, "en": 0}) == ["en"]
+    assert query_languages("12 34", {"de": 5, "fr": 1}) == ["de"]
+    assert query_languages("ключ", {"de": 5, "fr": 1}) == ["de"]
+    assert query_languages("anything", {}) == ["en"]
 
 
 def test_codes_are_reduced_to_their_primary_subtag() -> None:
