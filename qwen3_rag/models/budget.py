@@ -5,6 +5,7 @@ It knows the sizes of a Qwen3 network and asks the machine what is free. It runs
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CPU_TOKENS = 2048
 """Measured on two cores: from 1,024 to 4,096 tokens a batch is equally fast, and a shared beginning is paid once a batch."""
 ACCELERATOR_TOKENS = 32_768
 LEAST_TOKENS = 256
+"""What a budget begins with where next to nothing is free. Memory that runs out all the same makes it smaller still."""
 _SHARE_OF_FREE = 0.5
 _RESTORE_AFTER = 16
 _RESTORE_FACTOR = 1.25
@@ -31,8 +33,8 @@ class TokenBudget:
         self._good = 0
 
     def halve(self, attempted: int) -> None:
-        """A batch of `attempted` tokens was too large."""
-        self.tokens = max(LEAST_TOKENS, min(self.tokens, attempted) // 2)
+        """A batch of `attempted` tokens was too large: the next one is smaller, down to a single text."""
+        self.tokens = max(1, min(self.tokens, attempted) // 2)
         self._good = 0
 
     def succeeded(self) -> None:
@@ -41,7 +43,7 @@ class TokenBudget:
             return
         self._good += 1
         if self._good >= _RESTORE_AFTER:
-            self.tokens, self._good = min(self.most, int(self.tokens * _RESTORE_FACTOR)), 0
+            self.tokens, self._good = min(self.most, math.ceil(self.tokens * _RESTORE_FACTOR)), 0
 
 
 @dataclass(frozen=True, slots=True)

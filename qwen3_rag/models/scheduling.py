@@ -46,7 +46,7 @@ class Budget(Protocol):
     tokens: int
 
     def halve(self, attempted: int) -> None:
-        """A batch of `attempted` tokens was too large."""
+        """A batch of `attempted` tokens was too large: `tokens` are fewer than that from now on, or 1."""
 
     def succeeded(self) -> None:
         """A batch went through."""

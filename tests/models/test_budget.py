@@ -18,16 +18,23 @@ def test_it_halves_and_is_restored_slowly() -> None:
         one.succeeded()
     assert one.tokens == 350
     one.succeeded()
-    assert one.tokens == 437
+    assert one.tokens == 438
     for _ in range(1000):
         one.succeeded()
     assert one.tokens == 2048
 
 
-def test_it_does_not_become_too_small_to_be_of_use() -> None:
-    one = TokenBudget(10)
-    for _ in range(10):
-        one.halve(one.tokens)
+def test_it_does_not_begin_too_small_to_be_of_use() -> None:
+    assert TokenBudget(10).tokens == LEAST_TOKENS
+
+
+def test_it_becomes_as_small_as_it_must_and_grows_from_there() -> None:
+    one = TokenBudget(LEAST_TOKENS)
+    for attempted in (LEAST_TOKENS, 100, 9, 2, 1):
+        one.halve(attempted)
+        assert one.tokens == max(1, attempted // 2)
+    for _ in range(1000):
+        one.succeeded()
     assert one.tokens == LEAST_TOKENS
 
 

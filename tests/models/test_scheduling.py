@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag.errors import ModelMemoryError, OverloadedError
+from qwen3_rag.models.budget import LEAST_TOKENS, TokenBudget
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.scheduling import BatchTooLargeError, Computed, Reduction, Rows, Scheduler
 
@@ -212,6 +213,19 @@ def test_out_of_memory_with_one_sequence_fails_that_caller_alone() -> None:
     assert rows(small) == [2]
     with pytest.raises(ModelMemoryError, match="31 tokens"):
         large.result(SECONDS)
+
+
+@pytest.mark.parametrize("most", [60, 0])
+def test_out_of_memory_with_a_few_short_sequences_ends(most: int) -> None:
+    network = Network(most=most)
+    network.gate.set()
+    made = Scheduler(network, TokenBudget(LEAST_TOKENS), refuse_negative)
+    future = made.submit(sequences(5, 50), FIRST)
+    if most:
+        assert rows(future) == [0, 50, 100, 150, 200]
+    else:
+        with pytest.raises(ModelMemoryError, match="50 tokens"):
+            rows(future)
 
 
 def test_bad_states_fail_their_caller_alone() -> None:
