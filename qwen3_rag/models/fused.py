@@ -35,10 +35,18 @@ class Rotation:
 
 
 def can_fuse(model: Any, hidden: torch.Tensor) -> bool:
-    """Whether these layers can run here: float32, no gradients, and nothing in the network that they do not know."""
+    """Whether these layers can run here: float32, no gradients, and nothing in the network that they do not know.
+
+    Dropout is such a thing: it would be drawn in another order than by transformers' layers, which compute the same batch with gradients.
+    """
     attention, mlp = model.layers[0].self_attn, model.layers[0].mlp
     known = hasattr(attention, "q_norm") and hasattr(mlp, "gate_proj") and hasattr(mlp, "up_proj") and hasattr(mlp, "down_proj")
-    return bool(known and model.config.hidden_act == "silu" and hidden.dtype == torch.float32 and not torch.is_grad_enabled())
+    fits = known and model.config.hidden_act == "silu" and hidden.dtype == torch.float32 and not torch.is_grad_enabled()
+    return bool(fits and not _drops_out(model))
+
+
+def _drops_out(model: torch.nn.Module) -> bool:
+    return model.training and any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
 
 
 def run_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The packed forward pass: sequences in one row through the Hugging Face modules. Token ids in, hidden state of each last token out.
 
-Layers are transformers' own with our attention function, or in float32 without gradients those of `fused`. Of the last layer only what
-the last tokens need is computed: keys and values of every token, but queries, output projection and MLP for those rows alone. It
-knows no templates and no budgets.
+Layers are transformers' own with our attention function, or in float32 without gradients and dropout those of `fused`. Of the last layer
+only what the last tokens need is computed: keys and values of every token, but queries, output projection and MLP for those rows alone.
+It knows no templates and no budgets.
 """
 
 from __future__ import annotations

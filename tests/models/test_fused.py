@@ -49,6 +49,15 @@ def test_only_float32_without_gradients(model: Qwen3Model):
         assert not fused.can_fuse(model, hidden)
 
 
+def test_not_where_numbers_are_drawn(model: Qwen3Model):
+    hidden = torch.zeros(1, 1, model.config.hidden_size)
+    with torch.no_grad():
+        assert fused.can_fuse(model.train(), hidden)
+        model.layers[1].mlp.up_proj = torch.nn.Sequential(torch.nn.Dropout(0.1), model.layers[1].mlp.up_proj)
+        assert not fused.can_fuse(model, hidden)
+        assert fused.can_fuse(model.eval(), hidden)
+
+
 def test_what_is_given_is_not_changed(model: Qwen3Model):
     weights = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with torch.inference_mode():

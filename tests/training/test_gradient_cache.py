@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import Qwen3Model
 
+from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.packed import PackedForward
 from qwen3_rag.models.packing import Item
 from qwen3_rag.training.forward import TrainingForward
 from qwen3_rag.training.gradient_cache import cached_backward
 from qwen3_rag.training.losses import Contrast, contrastive_loss
+from qwen3_rag.training.network import Network
 from tests.models.tiny_qwen3 import make_config
 
 ITEMS = [Item([1, 2, 3, 4, 5], 3), Item([1, 2, 3, 9], 3), Item([7, 8]), Item([3] * 30), Item([1, 2, 3, 6, 6], 3), Item(list(range(20, 60)))]
@@ -82,6 +85,27 @@ def test_dropout_draws_the_same_numbers_twice():
     assert half > 1
     assert all(torch.equal(first, again) for first, again in zip(drawn[:half], drawn[half:], strict=True))
     assert not torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("dropout", [0.3, 0.0])
+def test_adapters_with_dropout_give_the_same_vectors_twice(tiny: Path, dropout: float):
+    network = Network.load(str(tiny), ModelKind.EMBEDDER)
+    network.add_adapters(4, None, dropout, seed=0)
+    for name, parameter in network.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter.data, std=0.1)
+    network.train()
+    vectors: list[torch.Tensor] = []
+
+    def encode(items: Sequence[Item]) -> torch.Tensor:
+        vectors.append(network(items))
+        return vectors[-1]
+
+    cached_backward(encode, ITEMS, contrast, 45)
+    half = len(vectors) // 2
+    assert half > 1
+    for first, again in zip(vectors[:half], vectors[half:], strict=True):
+        torch.testing.assert_close(first, again.detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_gradient_checkpointing_changes_nothing():
