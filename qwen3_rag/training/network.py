@@ -10,7 +10,7 @@ import copy
 import importlib.util
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import safe_open
@@ -82,6 +82,12 @@ class Network(nn.Module):
     def forward(self, items: Sequence[Item]) -> torch.Tensor:
         """Hidden state of each item's last token, shape (n, hidden)."""
         return self._forward(items)
+
+    def train(self, mode: bool = True) -> Self:
+        """Learn from now on, or be judged: the copy that computes as well, which is no submodule."""
+        super().train(mode)
+        self.running.train(mode)
+        return self
 
     def answer_rows(self, yes: int, no: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The head's rows for two tokens, each of shape (hidden,)."""

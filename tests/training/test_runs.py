@@ -18,11 +18,13 @@ from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.reranker import Reranker
+from qwen3_rag.training.batches import Batches, plan
+from qwen3_rag.training.embedder_trainer import EmbedderTrainer
 from qwen3_rag.training.network import Network
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from tests.models.tiny_qwen3 import make_checkpoint
-from tests.training.runs import finish, losses, make_settings, start, told, weights
+from tests.training.runs import finish, losses, make_pairs, make_settings, start, told, weights
 
 QUIET = Console(quiet=True)
 
@@ -76,6 +78,23 @@ def test_frozen_weights_get_no_gradients_in_bfloat16(tiny: Path):
     with network.step() as encode:
         encode([Item([1, 2, 3])]).float().sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == ["body.embed_tokens.weight"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rank", [0, 4])
+def test_gradient_checkpointing_computes_layers_again(tmp_path: Path, tiny: Path, dtype: str, rank: int):
+    network = Network.load(str(tiny), ModelKind.EMBEDDER)
+    if rank:
+        network.add_adapters(rank, None, 0.0, seed=0)
+    network.compute_in(getattr(torch, dtype))
+    pairs = make_pairs()
+    settings = embedder_settings(tmp_path, tiny, "run", gradient_checkpointing=True)
+    trainer = EmbedderTrainer(network, settings, Batches(pairs, plan(pairs, 8, 1), 2, 0))
+    computed: list[bool] = []
+    network.running.layers[0].mlp.register_forward_pre_hook(lambda *_: computed.append(True))
+    trainer.training_step(network, {"examples": trainer.train_dataset[0]})
+    assert len(computed) == 2
+    assert network.eval().running.training is False
 
 
 def test_a_rate_of_no_weight_is_named(tmp_path: Path, tiny: Path):
