@@ -17,7 +17,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from qwen3_rag.errors import ConfigurationError
@@ -51,7 +51,7 @@ class PackedTrainer(Trainer):
             args=arguments,
             train_dataset=data,
             data_collator=_passed_through,
-            callbacks=list(callbacks),
+            callbacks=[_StepsAsSet(), *callbacks],
         )
         self.remove_callback(PrinterCallback)
         self.network, self._part_tokens = network, settings.part_tokens
@@ -121,6 +121,13 @@ class PackedTrainer(Trainer):
         processes.wait()
         if self.is_world_process_zero():
             (Path(str(self.args.output_dir)) / f"{_CHECKPOINTS}{self.state.global_step}" / COMPLETE).touch()
+
+
+class _StepsAsSet(TrainerCallback):
+    """A run that goes on logs and saves as it is told now; transformers takes both from the checkpoint."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)  # type: ignore[no-untyped-call]
 
 
 def trained_rates(network: Network, rates: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from qwen3_rag.training.evaluation import Figures
 from qwen3_rag.training.trainer import PackedTrainer
+from qwen3_rag.training.weights import write_text
 
 LOG = "log.jsonl"
 
@@ -34,10 +36,10 @@ class Watch(TrainerCallback):
         self.latest: Figures | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Forget lines of steps that are done again."""
+        """Forget lines of steps that are done again, and what a power cut or a full disk left of a line."""
         if self._console is not None and self._log.is_file():
-            lines = [line for line in self._log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= state.global_step]
-            self._log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+            write_text(self._log, "".join(f"{line}\n" for line in lines if _step(line) <= state.global_step))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
         """Judge where it is time."""
@@ -58,3 +60,11 @@ class Watch(TrainerCallback):
         dev = f"  dev nDCG@10 {logs['dev_ndcg@10']:.4f}" if "dev_ndcg@10" in logs else ""
         line = f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  loss {logs['loss']:.4f}"
         self._console.print(f"{line}  lr {logs['learning_rate']:.2e}{dev}  {entry['seconds']:.0f} s", highlight=False)
+
+
+def _step(line: str) -> float:
+    """The step that a line of the log is of; a step that never comes where the line is torn."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf

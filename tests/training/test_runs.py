@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from qwen3_rag.training.embedder_trainer import EmbedderTrainer
 from qwen3_rag.training.network import Network
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
+from qwen3_rag.training.trainer import PackedTrainer
 from tests.models.tiny_qwen3 import make_checkpoint
 from tests.training.runs import finish, losses, make_pairs, make_settings, start, told, weights
 
@@ -171,6 +173,42 @@ def test_a_run_in_bfloat16(tmp_path: Path, tiny: Path):
     assert half[1] != whole[1]
     moved = weights(tmp_path / "bfloat16")["model.embed_tokens.weight"] - weights(tmp_path / "float32")["model.embed_tokens.weight"]
     assert moved.abs().max() < 1e-3
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
+    """Interrupt the next run in its step after `wanted`."""
+    step = PackedTrainer.training_step
+
+    def interrupted(self: PackedTrainer, *arguments: Any) -> torch.Tensor:
+        if self.state.global_step == wanted:
+            monkeypatch.setattr(PackedTrainer, "training_step", step)
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(PackedTrainer, "training_step", interrupted)
+
+
+def test_a_run_goes_on_behind_a_torn_log(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = embedder_settings(tmp_path, tiny, "run", max_steps=6, evaluate_every=1000)
+    stop_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_embedder(settings, QUIET)
+    log = tmp_path / "run" / "log.jsonl"
+    whole = log.read_text(encoding="utf-8")
+    log.write_bytes(whole.encode() + b'{"step": 5, "sec\xc3\x00')
+    train_embedder(settings, QUIET)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
+    assert log.read_text(encoding="utf-8").startswith("\n".join(whole.split("\n")[:3]))
+
+
+def test_how_often_is_logged_and_saved_may_change_when_a_run_goes_on(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    changed = {"max_steps": 9, "evaluate_every": 1000}
+    stop_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_embedder(embedder_settings(tmp_path, tiny, "run", log_every=1, save_every=3, **changed), QUIET)
+    train_embedder(embedder_settings(tmp_path, tiny, "run", log_every=4, save_every=4, **changed), QUIET)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 8, 9]
+    assert {folder.name for folder in (tmp_path / "run").glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-9"}
 
 
 @pytest.mark.parametrize(
