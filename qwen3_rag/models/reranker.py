@@ -34,16 +34,22 @@ class Reranker:
     reranker = Reranker.load("Qwen/Qwen3-Reranker-0.6B")
     print(reranker.score("how are keys rotated?", ["Keys are rotated every 90 days.", "Lunch is at noon."]))
     ```
+
+    Args:
+        loaded: the network and its files.
+        direction: W[yes] - W[no], shape (hidden,); the checkpoint's unless given.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, direction: Rows | None = None) -> None:
         self._loaded = loaded
         self._template = RerankTemplate(loaded.tokenizer, loaded.checkpoint.context)
         if max(self._template.highest_id, self._template.yes_id, self._template.no_id) >= loaded.checkpoint.vocabulary:
             raise ModelFormatError(
                 f"The weights in {loaded.checkpoint.folder} lack rows for tokens of the reranker template. Give a Qwen3 reranker."
             )
-        self._direction = answer_direction(loaded, self._template.yes_id, self._template.no_id)
+        if direction is None:
+            direction = answer_direction(loaded, self._template.yes_id, self._template.no_id)
+        self._direction = direction
         self._reduction = Reduction(self._scored, ())
 
     @classmethod
