@@ -56,6 +56,7 @@ def train_embedder(settings: EmbedderTraining, console: Console | None = None) -
         TrainingDataError: pairs, dev or general sets cannot be used.
         ConfigurationError: the output belongs to another run, or settings do not fit the model.
         ModelError: the model cannot be found or used.
+        TrainingError: the network computes NaN or infinity.
     """
 
     def parts(network: Network, data: RunData, batches: Batches) -> tuple[PackedTrainer, Judge]:
@@ -92,13 +93,12 @@ def _train(settings: Training, kind: ModelKind, parts: Parts, console: Console) 
     batches = _batches(settings, data)
     with _quiet():
         trainer, judge = parts(_adapted(network, settings), data, batches)
-        before = _go(trainer, judge, settings, console, f"{len(data.pairs)} pairs ({data.leaked} leaked), judged by {data.dev.name}")
+        dev = _go(trainer, judge, settings, console, f"{len(data.pairs)} pairs ({data.leaked} leaked), judged by {data.dev.name}")
     if processes.rank() == 0:
-        record |= {"finished": True, "steps": trainer.state.global_step, "seconds": round(time.monotonic() - started, 1)}
-        record["dev"] = {"before": before, "after": judge().to_dict()}
+        record |= {"finished": True, "steps": trainer.state.global_step, "seconds": round(time.monotonic() - started, 1), "dev": dev}
         answers = None if network.answers is None else _rows(network)
         write_model(place, network.checkpoint, network.merged(), record, answers)
-        _say(console, f"{place}: dev nDCG@10 {before['ndcg@10']:.4f} → {record['dev']['after']['ndcg@10']:.4f}")
+        _say(console, f"{place}: dev nDCG@10 {dev['before']['ndcg@10']:.4f} → {dev['after']['ndcg@10']:.4f}")
     processes.wait()
     return place
 
@@ -158,8 +158,8 @@ def _adapted(network: Network, settings: Training) -> Network:
     return network
 
 
-def _go(trainer: PackedTrainer, judge: Judge, settings: Training, console: Console, about: str) -> dict[str, float]:
-    """Train to the end. Returns the figures before it."""
+def _go(trainer: PackedTrainer, judge: Judge, settings: Training, console: Console, about: str) -> dict[str, dict[str, float]]:
+    """Train to the end. Returns the dev figures before and after it; of processes that do not judge, nothing."""
     first = processes.rank() == 0
     checkpoint = last_checkpoint(settings.output)
     processes.wait()
@@ -174,7 +174,8 @@ def _go(trainer: PackedTrainer, judge: Judge, settings: Training, console: Conso
     watch.trainer = trainer
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return dict(record.get("before", {}))
+    # The last step was judged, unless all steps had been done by an earlier part of the run.
+    return {"before": record["before"], "after": (watch.latest or judge()).to_dict()} if first else {}
 
 
 def _rows(network: Network) -> dict[int, torch.Tensor]:

@@ -20,7 +20,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.errors import ConfigurationError, TrainingError
 from qwen3_rag.models.packing import Item
 from qwen3_rag.training import processes
 from qwen3_rag.training.batches import Batches, Example
@@ -67,11 +67,17 @@ class PackedTrainer(Trainer):
         raise NotImplementedError
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Gradients of one micro-batch, averaged over processes; returns the loss of this one."""
+        """Gradients of one micro-batch, averaged over processes; returns the loss of this one.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
         self.network.train()
         items, loss = self.prepared(inputs["examples"])
         with self.network.step() as encode:
             value = cached_backward(encode, items, loss, self._part_tokens)
+        if not torch.isfinite(value):
+            raise diverged(self.state.global_step + 1, self.args)
         # Whether transformers wrapped the network for several processes does not matter: its hooks are armed by a forward pass through
         # the wrapper, and there is none.
         processes.average_gradients(self.network.parameters())
@@ -172,6 +178,14 @@ def training_arguments(settings: Training, steps: int) -> TrainingArguments:
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are used by several processes, not by one
     return arguments
+
+
+def diverged(step: int, arguments: TrainingArguments) -> TrainingError:
+    """What to say of a run whose network computes NaN or infinity."""
+    return TrainingError(
+        f"Training diverged at step {step} with learning_rate {arguments.learning_rate:g}: what the network computes is not finite. "
+        "Lower learning_rate or raise warmup, and name a new output folder."
+    )
 
 
 def start_processes(settings: Training) -> None:

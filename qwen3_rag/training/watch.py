@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from qwen3_rag.errors import NonFiniteError
 from qwen3_rag.training.evaluation import Figures
-from qwen3_rag.training.trainer import PackedTrainer
+from qwen3_rag.training.trainer import PackedTrainer, diverged
 from qwen3_rag.training.weights import write_text
 
 LOG = "log.jsonl"
@@ -27,6 +28,9 @@ class Watch(TrainerCallback):
         judge: the network as it is now.
         every: steps.
         console: where lines go; None for processes that keep quiet.
+
+    Attributes:
+        latest: the last figures; after a step was trained, those of the end. None where none was.
     """
 
     def __init__(self, output: Path, judge: Callable[[], Figures], every: int, console: Console | None) -> None:
@@ -42,11 +46,18 @@ class Watch(TrainerCallback):
             write_text(self._log, "".join(f"{line}\n" for line in lines if _step(line) <= state.global_step))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
-        """Judge where it is time."""
+        """Judge where it is time.
+
+        Raises:
+            TrainingError: the network computes NaN or infinity.
+        """
         if state.global_step % self._every == 0 or state.global_step == state.max_steps:
             control.should_log = True
             if self._console is not None and self.trainer is not None:
-                self.latest = self._judge()
+                try:
+                    self.latest = self._judge()
+                except NonFiniteError as error:
+                    raise diverged(state.global_step, args) from error
                 self.trainer.figures = {"dev_ndcg@10": self.latest.ndcg, "dev_recall@10": self.latest.recall}
         return control
 

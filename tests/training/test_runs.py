@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,20 @@ import torch
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.errors import ConfigurationError, TrainingError
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.reranker import Reranker
+from qwen3_rag.training import run
 from qwen3_rag.training.batches import Batches, plan
 from qwen3_rag.training.embedder_trainer import EmbedderTrainer
+from qwen3_rag.training.evaluation import Figures, judge_embedder
 from qwen3_rag.training.network import Network
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from qwen3_rag.training.trainer import PackedTrainer
+from qwen3_rag.training.weights import read_record
 from tests.models.tiny_qwen3 import make_checkpoint
 from tests.training.runs import finish, losses, make_pairs, make_settings, start, told, weights
 
@@ -199,6 +204,39 @@ def test_a_run_goes_on_behind_a_torn_log(tmp_path: Path, tiny: Path, monkeypatch
     train_embedder(settings, QUIET)
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
     assert log.read_text(encoding="utf-8").startswith("\n".join(whole.split("\n")[:3]))
+
+
+@pytest.mark.parametrize("evaluate_every", [2, 1000])
+def test_what_was_trained_is_judged_once(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, evaluate_every: int):
+    judged: list[Figures] = []
+
+    def counted(*arguments: Any) -> Figures:
+        judged.append(judge_embedder(*arguments))
+        return judged[-1]
+
+    monkeypatch.setattr(run, "judge_embedder", counted)
+    settings = embedder_settings(tmp_path, tiny, "run", max_steps=4, evaluate_every=evaluate_every)
+    record = read_record(train_embedder(settings, QUIET))
+    assert len(judged) == (3 if evaluate_every == 2 else 2)
+    assert record["dev"] == {"before": judged[0].to_dict(), "after": judged[-1].to_dict()}
+    shutil.rmtree(tmp_path / "run" / "model")
+    again = read_record(train_embedder(settings, QUIET))
+    assert again["dev"] == record["dev"]
+
+
+@pytest.mark.parametrize("evaluate_every", [1, 1000], ids=["judged", "its loss"])
+@pytest.mark.parametrize(
+    ("train", "settings"),
+    [(train_embedder, embedder_settings), (train_reranker, reranker_settings)],
+    ids=["embedder", "reranker"],
+)
+def test_a_run_that_diverges_names_the_learning_rate(
+    tmp_path: Path, tiny: Path, train: Callable[..., Path], settings: Callable[..., Any], evaluate_every: int
+):
+    wild = {"learning_rate": 1e38, "clip": 0, "warmup": 0.0, "max_steps": 4, "evaluate_every": evaluate_every}
+    step = 1 if evaluate_every == 1 else 2
+    with pytest.raises(TrainingError, match=rf"step {step} with learning_rate 1e\+38.*Lower learning_rate"):
+        train(settings(tmp_path, tiny, "run", **wild), QUIET)
 
 
 def test_how_often_is_logged_and_saved_may_change_when_a_run_goes_on(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
