@@ -192,7 +192,6 @@ class EmbedderBatch:
     """
 
     items: list[Item]
-    texts: list[str]
     documents: list[int]
     negative_documents: list[list[int]]
 
@@ -203,7 +202,6 @@ def embedder_batch(examples: Sequence[Example], template: EmbeddingTemplate) -> 
     queries = [template.queries([example.pair.query], example.pair.instruction)[0] for example in examples]
     return EmbedderBatch(
         items=[prompt.item for prompt in [*queries, *template.documents(documents)]],
-        texts=[*(example.pair.query for example in examples), *documents],
         documents=[document_number(example.pair.positive) for example in examples],
         negative_documents=[[document_number(text) for text in example.negatives] for example in examples],
     )

@@ -49,7 +49,7 @@ class EmbedderTrainer(PackedTrainer):
     def prepared(self, examples: Sequence[Example]) -> tuple[list[Item], Loss]:
         """Queries, positives and hard negatives, and the loss of their vectors."""
         batch = embedder_batch(examples, self._template)
-        taught = None if self._teacher is None else torch.from_numpy(self._teacher(batch.texts[: 2 * len(examples)]))
+        taught = None if self._teacher is None else torch.from_numpy(self._teacher([example.pair for example in examples]))
         return batch.items, lambda vectors: self.loss(vectors, batch, taught)
 
     def loss(self, vectors: torch.Tensor, batch: EmbedderBatch, taught: torch.Tensor | None = None) -> torch.Tensor:

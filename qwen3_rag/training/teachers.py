@@ -11,28 +11,41 @@ from numpy.typing import NDArray
 
 from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.models.base import EmbedderLike
-from qwen3_rag.training.pairs import fingerprint
+from qwen3_rag.training.pairs import Pair, fingerprint
 from qwen3_rag.training.settings import EmbedderTraining
 
-Teacher = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Queries, then as many positives in; a vector for each out, shape (2n, width)."""
+Teacher = Callable[[Sequence[Pair]], NDArray[np.float32]]
+"""Pairs in; vectors of their queries, then of their positives out, shape (2n, width)."""
 
 
 class ModelTeacher:
-    """Any embedder: the first half of the texts are embedded as queries, the second as documents."""
+    """Any embedder. It is asked as the one that learns from it: each query follows its own instruction."""
 
     def __init__(self, embedder: EmbedderLike) -> None:
         self._embedder = embedder
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def __call__(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         """Embed."""
-        half = len(texts) // 2
-        parts = self._embedder.embed_queries(texts[:half]), self._embedder.embed_documents(texts[half:])
-        return np.concatenate([np.asarray(part) for part in parts])
+        documents = self._embedder.embed_documents([pair.positive for pair in pairs])
+        return np.concatenate([self._queries(pairs), np.asarray(documents)])
+
+    def _queries(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """One call for each instruction, in the pairs' order."""
+        groups: dict[str | None, list[int]] = {}
+        for place, pair in enumerate(pairs):
+            groups.setdefault(pair.instruction, []).append(place)
+        parts = [
+            np.asarray(self._embedder.embed_queries([pairs[place].query for place in places], instruction))
+            for instruction, places in groups.items()
+        ]
+        order = np.argsort(np.concatenate(list(groups.values())))
+        return np.concatenate(parts)[order]
 
 
 class StoredTeacher:
     """Vectors in a .npy file, a row for each line of a file of texts; a line is a text as a JSON string.
+
+    A query is looked up by its text alone; its vector is to be made with its pair's instruction.
 
     Raises:
         TrainingDataError: a file cannot be read, or there is not one row a line.
@@ -40,7 +53,8 @@ class StoredTeacher:
 
     def __init__(self, texts: Path, vectors: Path) -> None:
         try:
-            lines = texts.read_text(encoding="utf-8").splitlines()
+            # Not `splitlines`: a JSON string may hold line separators of Unicode.
+            lines = texts.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             self._rows = {fingerprint(json.loads(line)): number for number, line in enumerate(lines)}
             self._vectors = np.load(vectors, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, AttributeError) as error:
@@ -48,8 +62,12 @@ class StoredTeacher:
         if self._vectors.ndim != 2 or len(self._vectors) != len(lines):
             raise TrainingDataError(f"{vectors} has shape {self._vectors.shape} and {texts} has {len(lines)} lines. Each line needs a row.")
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Look up.
+    def __call__(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """Look up. Raises as `vectors_of`."""
+        return self.vectors_of([pair.query for pair in pairs] + [pair.positive for pair in pairs])
+
+    def vectors_of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """A row for each text, shape (n, width).
 
         Raises:
             TrainingDataError: a text is not among them.

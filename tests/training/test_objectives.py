@@ -27,7 +27,7 @@ from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from qwen3_rag.training.teachers import ModelTeacher, StoredTeacher, open_teacher
 from tests.training.runs import make_pairs, make_settings
 
-BATCH = EmbedderBatch([], [], [11, 12, 13], [[21], [], [31, 32]])
+BATCH = EmbedderBatch([], [11, 12, 13], [[21], [], [31, 32]])
 
 
 def vectors(count: int, dim: int = 64, seed: int = 0) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_ragged_negatives_are_where_they_belong():
     assert not contrast.negatives[1].any()
     contrastive_loss(contrast, 0.1).backward()
     assert torch.isfinite(rows.grad).all()
-    assert contrast_of(vectors(6), EmbedderBatch([], [], [1, 2, 3], [[], [], []])).negatives.shape == (3, 0, 64)
+    assert contrast_of(vectors(6), EmbedderBatch([], [1, 2, 3], [[], [], []])).negatives.shape == (3, 0, 64)
 
 
 def test_the_embedders_loss_is_its_weighted_terms(tmp_path: Path, tiny: Path):
@@ -94,6 +94,16 @@ def test_the_rerankers_loss_is_its_weighted_terms(tmp_path: Path, tiny: Path):
     torch.testing.assert_close(trainer.loss(states, batch).detach(), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_teacher_is_asked_as_the_embedder_is(tmp_path: Path, tiny: Path):
+    pairs = [Pair(f"q{number}", f"d{number}", instruction="Find rules" if number % 2 else None) for number in range(8)]
+    data = Batches(pairs, plan(pairs, 8, 1), 2, 0)
+    network = Network.load(str(tiny), ModelKind.EMBEDDER)
+    itself = ModelTeacher(Embedder.load(str(tiny)))
+    settings = embedder_settings(tmp_path, tiny, dims=[64], contrastive_weight=0, distillation_weight=1)
+    items, loss = EmbedderTrainer(network, settings, data, itself).prepared(data[0])
+    assert loss(network(items)).item() == pytest.approx(0, abs=1e-4)
+
+
 def test_prefixes(tmp_path: Path, tiny: Path):
     assert dict(matryoshka_dims(embedder_settings(tmp_path, tiny), 320)) == {320: 1.0, 160: 1.0, 80: 1.0, 40: 1.0}
     assert dict(matryoshka_dims(embedder_settings(tmp_path, tiny), 64)) == {64: 1.0, 32: 1.0}
@@ -104,16 +114,20 @@ def test_prefixes(tmp_path: Path, tiny: Path):
 
 def test_teachers(tmp_path: Path, tiny: Path):
     embedder = Embedder.load(str(tiny))
-    found = ModelTeacher(embedder)(["a", "b", "c", "d"])
-    np.testing.assert_array_equal(found[:2], embedder.embed_queries(["a", "b"]))
-    np.testing.assert_array_equal(found[2:], embedder.embed_documents(["c", "d"]))
+    asked = (("a", None), ("b", "Find b"), ("c", None), ("a", "Find b"))
+    found = ModelTeacher(embedder)([Pair(query, f"d{place}", instruction=wanted) for place, (query, wanted) in enumerate(asked)])
+    expected = [embedder.embed_queries([query], wanted)[0] for query, wanted in asked]
+    np.testing.assert_allclose(found[:4], np.stack(expected), atol=1e-5)
+    np.testing.assert_allclose(found[4:], embedder.embed_documents(["d0", "d1", "d2", "d3"]), atol=1e-5)
+    assert not np.allclose(found[0], found[3], atol=1e-3)
     texts, rows = tmp_path / "texts.jsonl", tmp_path / "rows.npy"
-    texts.write_text("".join(json.dumps(text) + "\n" for text in ("one\ntext", "another")), encoding="utf-8")
+    lines = (json.dumps(text, ensure_ascii=False) + "\n" for text in ("one\ntext", "an\u2028ot\u0085h\u2029er"))
+    texts.write_text("".join(lines), encoding="utf-8")
     np.save(rows, np.array([[1, 2], [3, 4]], dtype=np.float16))
     teacher = StoredTeacher(texts, rows)
-    np.testing.assert_array_equal(teacher(["Another", "one text"]), np.array([[3, 4], [1, 2]], dtype=np.float32))
+    np.testing.assert_array_equal(teacher([Pair("An ot h er", "one text")]), np.array([[3, 4], [1, 2]], dtype=np.float32))
     with pytest.raises(TrainingDataError, match="no vector of 'third'"):
-        teacher(["third"])
+        teacher.vectors_of(["third"])
     np.save(rows, np.zeros((3, 2)))
     with pytest.raises(TrainingDataError, match="Each line needs a row"):
         StoredTeacher(texts, rows)

@@ -161,7 +161,7 @@ def prepare(places: Places, data: Round, weak: Sequence[Path], model: Path, say:
     student = Embedder.load(str(model))
     known = np.asarray(student.embed_documents([texts[place] for place in sample], CONTENT))
     write_teacher(texts, turned(vectors, known, sample, student.dim), data.texts, data.vectors)
-    passages = StoredTeacher(data.texts, data.vectors)([pair.positive for pair in pairs])
+    passages = StoredTeacher(data.texts, data.vectors).vectors_of([pair.positive for pair in pairs])
     write_pairs(data.alike, grouped(pairs, passages, GROUPS, SEED))
 
 

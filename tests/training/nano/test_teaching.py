@@ -69,7 +69,7 @@ def test_a_rotated_teacher_is_turned_back():
 def test_training_reads_what_is_written(tmp_path: Path):
     lines, rows = tmp_path / "texts.jsonl", tmp_path / "vectors.npy"
     write_teacher(['one "text"', "two\nlines"], np.array([[1, 0.5], [0, 2]], np.float32), lines, rows)
-    assert StoredTeacher(lines, rows)(["two\nlines", 'ONE "text"']).tolist() == [[0, 2], [1, 0.5]]
+    assert StoredTeacher(lines, rows).vectors_of(["two\nlines", 'ONE "text"']).tolist() == [[0, 2], [1, 0.5]]
     assert [json.loads(line) for line in lines.read_text().splitlines()] == ['one "text"', "two\nlines"]
 
 
