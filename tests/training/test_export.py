@@ -134,10 +134,10 @@ def test_a_worse_model_is_written_by_force_only(tmp_path: Path, ruined: Path, de
 def test_a_general_set_is_a_gate_too(tmp_path: Path, ruined: Path):
     general = tmp_path / "general"
     general.mkdir()
-    rows = [{"_id": str(number), "text": text} for number, text in enumerate(DOCUMENTS[:2])]
-    (general / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (general / "queries.jsonl").write_text('{"_id": "q", "text": "when is lunch"}')
-    (general / "qrels.tsv").write_text("q\td\tg\nq\t1\t1\n")
+    rows = [{"_id": name, "text": f"All about {name}."} for name in ("keys", "lunch", "bicycles", "salaries", "holidays", "printers")]
+    for name in ("corpus", "queries"):  # whatever order a model without sense has, it is no good for most of them
+        (general / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (general / "qrels.tsv").write_text("\n".join(["q\td\tg", *(f"{row['_id']}\t{row['_id']}\t1" for row in rows)]))
     one = tmp_path / "one.jsonl"
     write_pairs(one, [Pair("anything", "the only document")])
     settings = Exporting(checkpoint=ruined, output=tmp_path / "out", base="nano", dev=(one,), general=(general,))
