@@ -28,6 +28,9 @@ from qwen3_rag.types import Hit, Hits, Mode
 
 Scored = list[tuple[Document, float]]
 
+_RENAMED = {"filters": "filter", "top_k": "k"}
+"""Keywords of the core's search → what LangChain calls them."""
+
 
 class Qwen3VectorStore(VectorStore):
     """A vector store on the embedded Qdrant engine, a Qdrant server or memory, with hybrid search.
@@ -225,8 +228,7 @@ class Qwen3VectorStore(VectorStore):
 
         `lambda_mult` is 1 for relevance alone and 0 for the most diverse.
         """
-        _refuse_unknown(kwargs)
-        keywords = _diverse(k, fetch_k, lambda_mult, filter)
+        keywords = _diverse(k, fetch_k, lambda_mult, filter, kwargs)
         return _documents(self.passages.search_diverse(query, instruction=instruction or self.instruction, **keywords))
 
     async def amax_marginal_relevance_search(
@@ -241,8 +243,7 @@ class Qwen3VectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """`max_marginal_relevance_search` without blocking the event loop."""
-        _refuse_unknown(kwargs)
-        keywords = _diverse(k, fetch_k, lambda_mult, filter)
+        keywords = _diverse(k, fetch_k, lambda_mult, filter, kwargs)
         return _documents(await self.passages.asearch_diverse(query, instruction=instruction or self.instruction, **keywords))
 
     def max_marginal_relevance_search_by_vector(
@@ -255,8 +256,7 @@ class Qwen3VectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a query whose vector is known."""
-        _refuse_unknown(kwargs)
-        return _documents(self.passages.search_diverse(None, vector=embedding, **_diverse(k, fetch_k, lambda_mult, filter)))
+        return _documents(self.passages.search_diverse(None, vector=embedding, **_diverse(k, fetch_k, lambda_mult, filter, kwargs)))
 
     def close(self) -> None:
         """Close what was opened here: not a client, a knowledge base or passages that were handed in. Safe to repeat."""
@@ -279,6 +279,7 @@ class Qwen3VectorStore(VectorStore):
 
     def _keywords(self, k: int, filter: Filters, *, score_threshold: float | None = None, **keywords: Any) -> Any:
         """The core's keywords: its own pass through, LangChain's are renamed, and what is not said is as this store says."""
+        _refuse_renamed(keywords)
         given = {"instruction": self.instruction, "mode": self.mode, "rerank": False} | keywords
         if score_threshold is not None:
             given.setdefault("rerank_threshold" if given["rerank"] else "recall_threshold", score_threshold)
@@ -291,12 +292,15 @@ class Qwen3VectorStore(VectorStore):
         self.passages.delete_where(conditions)
 
     def _nearest(self, vector: list[float], k: int, filter: Filters, others: dict[str, Any]) -> Hits:
+        _refuse_renamed(others)
         _refuse_unknown(others)
         return self.passages.search(None, vector=vector, mode=Mode.DENSE, rerank=False, top_k=k, filters=to_filter(filter))
 
 
-def _diverse(k: int, fetch_k: int, lambda_mult: float, filter: Filters) -> dict[str, Any]:
-    """The core's keywords of a diverse search."""
+def _diverse(k: int, fetch_k: int, lambda_mult: float, filter: Filters, others: dict[str, Any]) -> dict[str, Any]:
+    """The core's keywords of a diverse search, which takes no `others`."""
+    _refuse_renamed(others)
+    _refuse_unknown(others)
     return {"top_k": k, "candidates": max(k, fetch_k), "lambda_mult": lambda_mult, "filters": to_filter(filter)}
 
 
@@ -316,6 +320,13 @@ def _relevance(hit: Hit) -> float:
             "fusion='completed', or with rerank=True."
         )
     return min(max(stage.score, 0.0), 1.0)
+
+
+def _refuse_renamed(keywords: dict[str, Any]) -> None:
+    """A search must not pass over the core's name of what LangChain names otherwise: unfiltered, it shows what nobody asked for."""
+    for name, instead in _RENAMED.items():
+        if name in keywords:
+            raise ConfigurationError(f"A search of Qwen3VectorStore takes {instead}=… instead of {name}=…, as LangChain names it.")
 
 
 def _refuse_unknown(keywords: dict[str, Any]) -> None:

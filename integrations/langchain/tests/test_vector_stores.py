@@ -186,6 +186,33 @@ def test_what_is_not_known_is_refused(store: Qwen3VectorStore):
         store.add_texts(["x"], namespace="n")
 
 
+@pytest.mark.parametrize(("name", "instead"), [("filters", "filter"), ("top_k", "k")])
+async def test_the_cores_names_are_refused_by_the_name_to_write(store: Qwen3VectorStore, name: str, instead: str):
+    """A filter that is passed over would show one tenant what belongs to another."""
+    filled(store)
+    given, vector = {name: {"length": 1} if name == "filters" else 1}, [1.0] * 64
+    for search in (
+        store.similarity_search,
+        store.similarity_search_with_score,
+        store.similarity_search_with_relevance_scores,
+        store.max_marginal_relevance_search,
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{instead}=… instead of {name}=…"):
+            search("keys", **given)
+        with pytest.raises(ConfigurationError, match=rf"{instead}=… instead of {name}=…"):
+            await getattr(store, f"a{search.__name__}")("keys", **given)
+    for by_vector in (
+        store.similarity_search_by_vector,
+        store.similarity_search_with_score_by_vector,
+        store.max_marginal_relevance_search_by_vector,
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{instead}=… instead of {name}=…"):
+            by_vector(vector, **given)
+    for kind in ("similarity", "mmr"):
+        with pytest.raises(ConfigurationError, match=rf"{instead}=… instead of {name}=…"):
+            store.as_retriever(search_type=kind, search_kwargs=given).invoke("keys")
+
+
 def test_from_texts_and_documents(where: str):
     documents = [Document("keys", id="k", metadata={"n": 1}), Document("lunch")]
     with Qwen3VectorStore.from_documents(documents, Qwen3Embeddings(embedder=HashEmbedder()), where=where) as store:
