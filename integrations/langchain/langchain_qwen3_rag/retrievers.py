@@ -42,9 +42,9 @@ class Qwen3Retriever(BaseRetriever):
     filter: dict[str, Any] | models.Filter | None = None
     """A plain mapping, one with `$` operators, or a Qdrant filter."""
     instruction: str | None = None
-    """The task in English, for embedder and reranker."""
+    """The task in English, for embedder and reranker; None is that of the vector store, or as the knowledge base is set."""
     mode: str | None = None
-    """hybrid, dense or lexical; None is as the knowledge base is set."""
+    """hybrid, dense or lexical; None is as the vector store or the knowledge base is set."""
     rerank: bool | None = None
     """None reranks where there is a reranker, True insists on one, False does not."""
     candidates: int | None = None
@@ -88,7 +88,14 @@ class Qwen3Retriever(BaseRetriever):
         unknown = sorted(set(given) - set(_PER_CALL))
         if unknown:
             raise ConfigurationError(f"A call of Qwen3Retriever does not take {', '.join(unknown)}. It takes {', '.join(_PER_CALL)}.")
-        return {name: getattr(self, name) for name in _PER_CALL} | given
+        return self._as_the_store_says({name: getattr(self, name) for name in _PER_CALL} | given)
+
+    def _as_the_store_says(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What neither the call nor this retriever says is as a vector store was opened."""
+        store = self.store
+        if not isinstance(store, Qwen3VectorStore):
+            return asked
+        return asked | {"mode": asked["mode"] or store.mode, "instruction": asked["instruction"] or store.instruction}
 
 
 def _keywords(asked: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd
 from pydantic import ValidationError
 
-from langchain_qwen3_rag import Qwen3Reranker, Qwen3Retriever, Qwen3VectorStore
+from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Reranker, Qwen3Retriever, Qwen3VectorStore
 from qwen3_rag import KnowledgeBase, Settings
 from qwen3_rag.errors import ConfigurationError
 from tests.fakes import HashEmbedder, OverlapReranker
@@ -72,6 +72,24 @@ async def test_recall_and_reranker_decide_together(kb: KnowledgeBase, place: Any
 def test_score_threshold(place: Any, rerank: bool, threshold: float, expected: str):
     found = Qwen3Retriever(store=place, k=5, rerank=rerank, score_threshold=threshold).invoke("keys rotated")
     assert {document.id for document in found} == set(expected)
+
+
+async def test_mode_and_instruction_of_a_vector_store_hold_unless_the_retriever_says_otherwise(kb: KnowledgeBase):
+    store = Qwen3VectorStore(kb, mode="lexical", instruction="Find food")
+
+    async def asked_with(retriever: Qwen3Retriever, **given: Any) -> tuple[str, str | None]:
+        [found, *_], [awaited, *_] = retriever.invoke("keys", **given), await retriever.ainvoke("keys", **given)
+        of_both = [(each.metadata["trace"]["mode"], each.metadata["trace"]["instruction"]) for each in (found, awaited)]
+        assert of_both[0] == of_both[1]
+        return of_both[0]
+
+    retriever = Qwen3Retriever(store=store, explain=True)
+    assert await asked_with(retriever) == ("lexical", "Find food")
+    assert await asked_with(retriever, mode="dense", instruction="Find poems") == ("dense", "Find poems")
+    own = Qwen3Retriever(store=store, explain=True, mode="hybrid", instruction="Find keys")
+    assert await asked_with(own) == ("hybrid", "Find keys")
+    of_embeddings = Qwen3VectorStore(kb, Qwen3Embeddings(embedder=HashEmbedder(), instruction="Find songs"))
+    assert await asked_with(Qwen3Retriever(store=of_embeddings, explain=True)) == ("hybrid", "Find songs")
 
 
 class Slow(OverlapReranker):
