@@ -66,13 +66,15 @@ class Qwen3VectorStore(VectorStore):
             embedding: `Qwen3Embeddings`, other LangChain embeddings, an embedder of the core or a model name. Only needed where the
                 collection is new; it remembers. Embeddings of other makers take no instruction and count no tokens.
             collection: its name; None takes it from `settings`.
-            reranker: for `rerank=True`: a `Qwen3Reranker`, a reranker of the core or a model name; None is the embedder's own companion.
+            reranker: for `rerank=True`: a `Qwen3Reranker`, whose model is taken, a reranker of the core or a model name; None is the
+                embedder's own companion.
             mode: hybrid, dense or lexical; None takes it from `settings`, which say hybrid.
             instruction: the task of queries, in English; None is that of `embedding`, or the model's usual one.
             settings: anything beyond the defaults; None reads the environment and `qwen3-rag.toml`.
 
         Raises:
-            ConfigurationError: models, collection or settings for a knowledge base that is open already.
+            ConfigurationError: models, collection or settings for a knowledge base that is open already; or a `Qwen3Reranker` with options
+                that a search takes, such as `top_n` and `deadline`.
             EmbeddingSpaceError: the collection was made with another embedder or dim.
         """
         self._resources = ExitStack()

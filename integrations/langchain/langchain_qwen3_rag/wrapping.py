@@ -19,6 +19,15 @@ from qwen3_rag.types import EmbeddingSpace
 EmbeddingLike = Embeddings | EmbedderLike | str
 """What stands for an embedder here: a `Qwen3Embeddings`, other LangChain embeddings, an embedder of the core, or a model name."""
 
+_OF_COMPRESSORS = {
+    "instruction": "instruction=… of the store or of a search",
+    "top_n": "k=… of a search",
+    "rerank_weight": "rerank_weight=… of a search or of the settings",
+    "score_threshold": "score_threshold=… of a search",
+    "deadline": "rerank_deadline=… of a search or of the settings",
+}
+"""Options of a `Qwen3Reranker` that are none of its model → where a store has them."""
+
 
 class LangChainEmbedder:
     """LangChain embeddings of any kind, seen as an embedder of the core.
@@ -103,5 +112,19 @@ def as_embedder(embedding: EmbeddingLike | None) -> EmbedderLike | str | None:
 
 
 def as_reranker(reranker: Qwen3Reranker | RerankerLike | str | None) -> RerankerLike | str | None:
-    """What the core takes for `reranker`."""
-    return reranker.reranker if isinstance(reranker, Qwen3Reranker) else reranker
+    """What the core takes for `reranker`: the model of a `Qwen3Reranker`, whose other options are those of a compressor.
+
+    Raises:
+        ConfigurationError: naming each option that was set, and where a store or a search takes it.
+    """
+    if not isinstance(reranker, Qwen3Reranker):
+        return reranker
+    given = {name: getattr(reranker, name) for name in _OF_COMPRESSORS}
+    lost = {name: value for name, value in given.items() if value not in (None, Qwen3Reranker.model_fields[name].default)}
+    if lost:
+        said = ", ".join(f"{name}={value!r} → {_OF_COMPRESSORS[name]}" for name, value in lost.items())
+        raise ConfigurationError(
+            f"A vector store takes the model of a Qwen3Reranker, not what it does as a compressor. Say it there: {said}. "
+            "Then hand the model over: reranker=compressor.reranker."
+        )
+    return reranker.reranker

@@ -349,6 +349,28 @@ def test_a_qwen3_reranker_in_the_store(open_store: Open):
         filled(open_store(reranker="off", collection="other")).similarity_search("lunch", rerank=True)
 
 
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ({"instruction": "Find food"}, "instruction=… of the store"),
+        ({"top_n": 1}, "k=… of a search"),
+        ({"rerank_weight": 0.5}, "rerank_weight=… of a search"),
+        ({"score_threshold": 0.9}, "score_threshold=… of a search"),
+        ({"deadline": 1.0}, "rerank_deadline=… of a search"),
+    ],
+)
+def test_what_a_compressor_is_set_to_is_not_lost_in_a_store(option: dict[str, object], instead: str):
+    compressor = Qwen3Reranker(reranker=OverlapReranker(), **option)
+    [name] = option
+    with pytest.raises(ConfigurationError, match=rf"\b{name}=.*{instead}.*reranker=compressor\.reranker"):
+        Qwen3VectorStore(":memory:", HashEmbedder(), reranker=compressor)
+    with Qwen3VectorStore(":memory:", HashEmbedder(), reranker=compressor.reranker) as store:
+        assert filled(store).similarity_search("lunch", k=1, rerank=True)[0].id == "b"
+    for top_n in (3, None):  # the usual one, and all, which cuts nothing off
+        usual = Qwen3Reranker(reranker=OverlapReranker(), top_n=top_n, rerank_weight=1.0, deadline=None)
+        Qwen3VectorStore(":memory:", HashEmbedder(), reranker=usual).close()
+
+
 def test_nothing_secret_or_heavy_is_serialised(store: Qwen3VectorStore):
     assert "hash" in repr(store)
     dumped = dumpd(store)
