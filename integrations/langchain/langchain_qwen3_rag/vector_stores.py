@@ -30,6 +30,7 @@ Scored = list[tuple[Document, float]]
 
 _RENAMED = {"filters": "filter", "top_k": "k"}
 """Keywords of the core's search → what LangChain calls them."""
+_OF_RERANKING = ("rerank_weight", "rerank_threshold", "rerank_deadline")
 
 
 class Qwen3VectorStore(VectorStore):
@@ -39,7 +40,7 @@ class Qwen3VectorStore(VectorStore):
     call, asks one of them alone. Reranking is another stage in LangChain (`Qwen3Reranker`, `Qwen3Retriever`), so that a search reranks
     only when it is told to: `rerank=True`. Search methods take `filter` (a mapping, with `$` operators or without, or a Qdrant filter) and
     the keywords of the core's search: `instruction`, `mode`, `rerank`, `candidates`, `fusion`, `dense_weight`, `recall_threshold`,
-    `rerank_weight`, `rerank_threshold`, `rerank_deadline`.
+    and with `rerank=True` also `rerank_weight`, `rerank_threshold`, `rerank_deadline`.
 
     Example:
         >>> store = Qwen3VectorStore(":memory:", Qwen3Embeddings("nano"))
@@ -283,6 +284,7 @@ class Qwen3VectorStore(VectorStore):
         """The core's keywords: its own pass through, LangChain's are renamed, and what is not said is as this store says."""
         _refuse_renamed(keywords)
         given = {"instruction": self.instruction, "mode": self.mode, "rerank": False} | keywords
+        _refuse_idle(given)
         if score_threshold is not None:
             given.setdefault("rerank_threshold" if given["rerank"] else "recall_threshold", score_threshold)
         return {**given, "top_k": k, "filters": to_filter(filter)}
@@ -329,6 +331,13 @@ def _refuse_renamed(keywords: dict[str, Any]) -> None:
     for name, instead in _RENAMED.items():
         if name in keywords:
             raise ConfigurationError(f"A search of Qwen3VectorStore takes {instead}=… instead of {name}=…, as LangChain names it.")
+
+
+def _refuse_idle(keywords: dict[str, Any]) -> None:
+    """A search that does not rerank must not pass over a threshold that asks for P(yes)."""
+    idle = [name for name in _OF_RERANKING if keywords.get(name) is not None]
+    if idle and keywords["rerank"] is False:
+        raise ConfigurationError(f"{', '.join(idle)} needs rerank=True: without it a search of Qwen3VectorStore does not rerank.")
 
 
 def _refuse_unknown(keywords: dict[str, Any]) -> None:

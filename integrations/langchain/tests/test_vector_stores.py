@@ -100,6 +100,19 @@ def test_relevance_is_the_cosine_or_the_rerankers_probability(store: Qwen3Vector
         store.similarity_search_with_relevance_scores("keys", mode="lexical")
 
 
+@pytest.mark.parametrize("option", ["rerank_threshold", "rerank_weight", "rerank_deadline"])
+async def test_an_option_of_reranking_needs_reranking(store: Qwen3VectorStore, option: str):
+    filled(store)
+    for given in ({}, {"rerank": False}):
+        with pytest.raises(ConfigurationError, match=rf"{option} needs rerank=True"):
+            store.similarity_search("keys", **given, **{option: 0.9})
+        with pytest.raises(ConfigurationError, match=rf"{option} needs rerank=True"):
+            await store.asimilarity_search_with_score("keys", **given, **{option: 0.9})
+    for rerank in (True, None):  # None reranks where there is a reranker
+        assert store.similarity_search("keys", rerank=rerank, **{option: 0.9})[0].id in TEXTS
+    assert len(store.similarity_search("keys", **{option: None})) == 3
+
+
 def test_thresholds_of_a_plain_search(store: Qwen3VectorStore):
     filled(store)
     assert ids(store.similarity_search("keys rotated", rerank=True, score_threshold=0.6)) == ["a"]

@@ -153,6 +153,23 @@ async def test_queries_that_cannot_be_answered(store: Qwen3VectorStore, query: V
         await store.aquery(query, **given)
 
 
+@pytest.mark.parametrize("option", ["rerank_threshold", "rerank_weight", "rerank_deadline"])
+@pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.SPARSE, Mode.TEXT_SEARCH, Mode.HYBRID])
+async def test_an_option_of_reranking_needs_reranking(store: Qwen3VectorStore, mode: VectorStoreQueryMode, option: str):
+    query = VectorStoreQuery(query_str="keys rotated days", similarity_top_k=4, mode=mode)
+    for given in ({}, {"rerank": False}):
+        with pytest.raises(ConfigurationError, match=rf"{option} needs rerank=True or mode 'semantic_hybrid'"):
+            store.query(query, **given, **{option: 0.9})
+        with pytest.raises(ConfigurationError, match=rf"{option} needs rerank=True or mode 'semantic_hybrid'"):
+            await store.aquery(query, **given, **{option: 0.9})
+    filled(store)
+    for rerank in (True, None):  # None reranks where there is a reranker
+        assert store.query(query, rerank=rerank, **{option: 0.9}).ids[0] == "keys"
+    reranked = VectorStoreQuery(query_str="keys rotated days", mode=Mode.SEMANTIC_HYBRID)
+    assert store.query(reranked, **{option: 0.9}).ids[0] == "keys"
+    assert store.query(query, **{option: None}).ids == store.query(query).ids
+
+
 def test_keywords_of_the_core_reach_it(store: Qwen3VectorStore):
     filled(store)
     query = VectorStoreQuery(query_str="keys rotated days", similarity_top_k=4)

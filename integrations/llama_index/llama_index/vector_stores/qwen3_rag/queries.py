@@ -27,6 +27,7 @@ KEYWORDS = frozenset(
 )
 """What a query may be given besides its own fields, as LlamaIndex's `vector_store_kwargs`."""
 
+_OF_RERANKING = ("rerank_weight", "rerank_threshold", "rerank_deadline")
 _OF_DIVERSE = frozenset({"instruction", "candidates"})
 _IMPLEMENTED = (
     VectorStoreQueryMode.DEFAULT,
@@ -56,9 +57,11 @@ def plan(query: VectorStoreQuery, filters: models.Filter | None, given: dict[str
         given: keywords besides.
 
     Raises:
-        ConfigurationError: a mode that is not implemented, a keyword that is not known, or words missing that the mode needs.
+        ConfigurationError: a mode that is not implemented, a keyword that is not known or means nothing in the mode, or words missing that
+            the mode needs.
     """
     _check(query, given)
+    _check_reranking(query.mode, given)
     common = {key: value for key, value in given.items() if key != "mmr_threshold"} | {"filters": filters, "vector": query.query_embedding}
     match query.mode:
         case VectorStoreQueryMode.DEFAULT:
@@ -95,6 +98,17 @@ def _words(query: VectorStoreQuery) -> str:
     if query.query_str is None:
         raise ConfigurationError(f"A query in mode {query.mode.value!r} needs `query_str`: lexical search and reranking read words.")
     return query.query_str
+
+
+def _check_reranking(mode: VectorStoreQueryMode, given: dict[str, Any]) -> None:
+    """A query that does not rerank must not pass over a threshold that asks for P(yes)."""
+    if mode in (VectorStoreQueryMode.SEMANTIC_HYBRID, VectorStoreQueryMode.MMR) or given.get("rerank", False) is not False:
+        return
+    idle = [name for name in _OF_RERANKING if given.get(name) is not None]
+    if idle:
+        raise ConfigurationError(
+            f"{', '.join(idle)} needs rerank=True or mode 'semantic_hybrid': mode {mode.value!r} alone does not rerank."
+        )
 
 
 def _check(query: VectorStoreQuery, given: dict[str, Any]) -> None:
