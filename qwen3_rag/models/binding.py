@@ -207,17 +207,30 @@ class ModelBinding:
 
 
 class AtDim:
-    """An embedder seen at another default dim."""
+    """An embedder seen at another default dim.
+
+    Raises:
+        DimensionError: the embedder does not offer it. It says so itself, asked about no text, before a collection is made for it.
+    """
 
     def __init__(self, embedder: EmbedderLike, dim: int) -> None:
         if dim < 1:
             raise ConfigurationError(f"An embedding dimension of {dim} is not possible. Give a positive `dim`.")
+        embedder.embed_documents([], dim)
         self._embedder = embedder
         self.dim = dim
         self.model: str = embedder.model
-        self.max_tokens: int = embedder.max_tokens
-        self.tokenizer: Tokenizer = embedder.tokenizer
         self.space = replace(embedder.space, dim=dim)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, where the embedder can tell."""
+        return self._embedder.max_tokens
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The embedder's own, where it shows one."""
+        return self._embedder.tokenizer
 
     def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """Embed queries at this dim."""

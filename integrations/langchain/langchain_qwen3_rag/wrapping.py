@@ -66,23 +66,32 @@ class LangChainEmbedder:
 
     def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """Embed queries one by one."""
-        return self._rows([self._embeddings.embed_query(text) for text in texts], dim)
+        self._check(dim)
+        return self._rows([self._embeddings.embed_query(text) for text in texts])
 
     def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """Embed documents."""
-        return self._rows(self._embeddings.embed_documents(list(texts)), dim)
+        self._check(dim)
+        return self._rows(self._embeddings.embed_documents(list(texts)))
 
     async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """`embed_queries` as the embeddings do it themselves."""
-        return self._rows(await asyncio.gather(*(self._embeddings.aembed_query(text) for text in texts)), dim)
+        self._check(dim)
+        return self._rows(await asyncio.gather(*(self._embeddings.aembed_query(text) for text in texts)))
 
     async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """`embed_documents` as the embeddings do it themselves."""
-        return self._rows(await self._embeddings.aembed_documents(list(texts)), dim)
+        self._check(dim)
+        return self._rows(await self._embeddings.aembed_documents(list(texts)))
 
-    def _rows(self, vectors: Sequence[Sequence[float]], dim: int | None) -> ResultArray:
+    def _check(self, dim: int | None) -> None:
         if dim is not None and dim != self.dim:
-            raise DimensionError(f"{self.model} makes vectors of {self.dim} dimensions; they cannot be cut to {dim}.")
+            raise DimensionError(
+                f"{self.model} makes vectors of {self.dim} dimensions; they cannot be cut to {dim}. Leave `dim` away, or use "
+                "Qwen3Embeddings."
+            )
+
+    def _rows(self, vectors: Sequence[Sequence[float]]) -> ResultArray:
         rows = np.asarray(vectors, dtype=np.float32).reshape(len(vectors), -1 if len(vectors) else self.dim)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return ResultArray.of(rows / np.maximum(norms, np.finfo(np.float32).tiny), [False] * len(rows))

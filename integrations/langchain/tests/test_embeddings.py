@@ -92,8 +92,9 @@ async def test_a_lazy_embedder_is_loaded_once_when_needed():
 def test_what_cannot_be():
     with pytest.raises(ConfigurationError, match="not both"):
         Qwen3Embeddings("nano", embedder=HashEmbedder())
-    with pytest.raises(DimensionError, match="32 to 320"):
-        Qwen3Embeddings("nano", dim=8)
+    for model in ({"model": "nano"}, {"embedder": Embedder.load("nano")}):
+        with pytest.raises(DimensionError, match="32 to 320"):
+            Qwen3Embeddings(**model, dim=8)
     with pytest.raises(ModelNotFoundError):
         Qwen3Embeddings("./no-such-folder")
 

@@ -355,6 +355,17 @@ async def test_a_wrapped_embedding_as_the_core_sees_it():
             getattr(embedder, counted)
 
 
+async def test_a_dim_that_other_embeddings_do_not_offer_is_said_so_and_makes_no_collection(tmp_path: Path):
+    embeddings = DeterministicFakeEmbedding(size=12)
+    with Qwen3VectorStore(tmp_path / "kb", embeddings, settings=Settings.load(dim=6)) as store:
+        with pytest.raises(DimensionError, match="12 dimensions; they cannot be cut to 6"):
+            store.add_texts(["a"])
+        with pytest.raises(DimensionError, match="12 dimensions; they cannot be cut to 6"):
+            await store.aadd_texts(["a"])
+    with Qwen3VectorStore(tmp_path / "kb", embeddings, settings=Settings.load(dim=12)) as store:
+        assert len(store.add_texts(["a"])) == 1
+
+
 def test_a_qwen3_reranker_in_the_store(open_store: Open):
     store = filled(open_store(reranker=Qwen3Reranker(reranker=OverlapReranker())))
     assert store.similarity_search_with_score("lunch", k=1, rerank=True)[0][1] == 1.0
