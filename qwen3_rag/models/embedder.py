@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from qwen3_rag.errors import ConfigurationError, DimensionError
+from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError
 from qwen3_rag.models.base import ResultArray
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.loading import Loaded, load
@@ -67,9 +67,19 @@ class Embedder:
         """
         return cls(load(model, ModelKind.EMBEDDER, dtype, device, quantization), dim)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __copy__(self) -> Self:
         """Nothing in it changes, and a model in memory twice helps nobody: what holds it may be copied, and shares it."""
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As `__copy__`."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes: it is loaded there by its name, as it was here, and must make vectors of the same space."""
+        if self._loaded.asked is None:
+            raise TypeError(f"{self.model} has no name to load it by in another process. Save it, and use Embedder.load there.")
+        return _loaded_again, (type(self), self.model, self._dim, self._loaded.asked, self.fingerprint)
 
     @property
     def model(self) -> str:
@@ -179,6 +189,16 @@ class Embedder:
         if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not least <= dim <= most:
             raise DimensionError(f"An embedding dimension of {dim!r} is not possible with {self.model}. `dim` can be {least} to {most}.")
         return int(dim)
+
+
+def _loaded_again(kind: type[Embedder], model: str, dim: int, asked: dict[str, str], fingerprint: str) -> Embedder:
+    embedder = kind.load(model, dim=dim, **asked)
+    if embedder.fingerprint != fingerprint:
+        raise EmbeddingSpaceError(
+            f"{model} has weights of another revision here than in the process that sent it: they make vectors of {embedder.space}. "
+            "Bring the same weights to both."
+        )
+    return embedder
 
 
 class _Call:

@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that runs: its name, its files, its tokenizer and its network without the language-model head."""
+    """A model that runs: its name, its files, its tokenizer and its network without the language-model head.
+
+    `asked` is how it was asked to be loaded: dtype, device and quantization; None where no name leads to it.
+    """
 
     name: str
     checkpoint: Checkpoint
     tokenizer: TextTokenizer
     inference: Inference
+    asked: dict[str, str] | None = None
 
 
 def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str = "none") -> Loaded:
@@ -54,6 +58,7 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
 
     if not isinstance(model, str) or not model:
         raise ConfigurationError(f"A model is given by its name, not as {model!r}: a hub id, the path of a local folder, or 'nano'.")
+    asked = {"dtype": dtype, "device": device, "quantization": quantization}
     target, reduced = select_device(device), select_quantization(quantization)
     if reduced is ModelQuantization.INT8:
         dtype = "float32" if dtype == "auto" else dtype  # what int8 is computed beside
@@ -71,7 +76,7 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
     body = _load_body(checkpoint, target, select_dtype(dtype, target, checkpoint.stored_dtype))
     if reduced is ModelQuantization.INT8:
         quantize_linears(body)
-    return Loaded(located.name, checkpoint, tokenizer, Inference(body, located.name))
+    return Loaded(located.name, checkpoint, tokenizer, Inference(body, located.name), asked)
 
 
 def answer_direction(loaded: Loaded, yes: int, no: int) -> NDArray[np.float32]:

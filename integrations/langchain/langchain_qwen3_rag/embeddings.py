@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
 
@@ -101,6 +101,10 @@ class Qwen3Embeddings(Embeddings):
 
     def __repr__(self) -> str:
         return f"Qwen3Embeddings(model={self.model!r}, instruction={self.instruction!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and worker processes: the embedder itself instead of how to get it. A Qwen3 model is loaded there by its name."""
+        return {name: value for name, value in vars(self).items() if name != "_load"} | {"_embedder": self.embedder}
 
     def _set(self, model: str, instruction: str | None, load: Callable[[], EmbedderLike]) -> None:
         self.model = model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import pickle
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -97,6 +99,23 @@ def test_what_cannot_be():
             Qwen3Embeddings(**model, dim=8)
     with pytest.raises(ModelNotFoundError):
         Qwen3Embeddings("./no-such-folder")
+
+
+@pytest.mark.parametrize("embedder", [lambda: Embedder.load("nano", dim=64), lambda: Embedder.load("nano", quantization="int8")])
+@pytest.mark.parametrize("dim", [None, 48])
+def test_a_worker_process_loads_the_same_model(embedder: Callable[[], Embedder], dim: int | None):
+    given = Qwen3Embeddings(embedder=embedder(), dim=dim, instruction=TASK)
+    for embeddings in (given, Qwen3Embeddings.lazily("nano", lambda: given.embedder, TASK)):
+        pickled = pickle.dumps(embeddings)
+        assert len(pickled) < 2000
+        loaded = pickle.loads(pickled)
+        assert (loaded.model, loaded.dim, loaded.instruction) == ("nano", given.dim, TASK)
+        assert loaded.embed_query("a key") == given.embed_query("a key")
+
+
+def test_an_embedder_of_another_kind_goes_along_to_a_worker_process():
+    embeddings = Qwen3Embeddings(embedder=HashEmbedder(), dim=32)
+    assert pickle.loads(pickle.dumps(embeddings)).embed_query("a key") == embeddings.embed_query("a key")
 
 
 def test_a_deep_copy_shares_the_model():
