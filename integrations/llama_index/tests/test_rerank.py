@@ -13,6 +13,7 @@ from llama_index.postprocessor.qwen3_rag import InstructedQuery, Qwen3Rerank
 
 from qwen3_rag.errors import ConfigurationError, ModelNotFoundError
 from qwen3_rag.models.base import ResultArray
+from qwen3_rag.models.reranker import Reranker
 from tests.fakes import OverlapReranker
 
 QUERY = "keys rotated often"
@@ -173,6 +174,17 @@ async def test_nothing_to_rerank():
     with pytest.raises(ConfigurationError, match="query_str"):
         rerank.postprocess_nodes(nodes())
     assert rerank.postprocess_nodes(nodes(), query_str=QUERY) == rerank.postprocess_nodes(nodes(), QueryBundle(QUERY))
+
+
+def test_what_a_dictionary_tells_loads_the_same_model(monkeypatch: pytest.MonkeyPatch):
+    loaded: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(Reranker, "load", lambda model, **how: loaded.append((model, how)) or OverlapReranker())
+    how = {"dtype": "float32", "device": "cpu", "quantization": "int8"}
+    told = Qwen3Rerank("overlap", **how, top_n=3, deadline=2.0).to_dict()
+    assert told.items() >= how.items()
+    again = Qwen3Rerank.from_dict(told)
+    assert loaded == [("overlap", how)] * 2
+    assert again.to_dict() == told
 
 
 def test_options_and_models():

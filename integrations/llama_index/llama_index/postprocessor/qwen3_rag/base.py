@@ -46,6 +46,9 @@ class Qwen3Rerank(BaseNodePostprocessor):
     deadline: float | None = Field(default=None, gt=0, description="Seconds that scoring may take.")
     keep_scores: bool = Field(default=True, description="Write both scores into the metadata of the copies.")
     metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Which text of a node is read.")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
+    quantization: str = Field(default="none", description="none, or int8 on the CPU.")
 
     _reranker: RerankerLike = PrivateAttr()
 
@@ -90,6 +93,9 @@ class Qwen3Rerank(BaseNodePostprocessor):
             "rerank_weight": rerank_weight,
             "threshold": threshold,
             "deadline": deadline,
+            "dtype": dtype,
+            "device": device,
+            "quantization": quantization,
         }
         super().__init__(**fields, **base)
         self._reranker = loaded
