@@ -124,7 +124,7 @@ def search(
         float | None, typer.Option(help="Reranker's share in the order, 0 to 1; recall has the rest.", show_default="1")
     ] = None,
     rerank_deadline: Annotated[float | None, typer.Option(help="Seconds for reranking.", show_default=str(RERANK_DEADLINE))] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show how it was found.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how it was found; in JSON beside the hits.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the passages that answer a question, best first."""
@@ -143,9 +143,10 @@ def search(
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )
-        empty = not hits and base.status().documents == 0
+        empty = not hits and (state := base.status()).documents == state.passages == 0
     if as_json:
-        _print_json([hit.to_dict() for hit in hits])
+        found = [hit.to_dict() for hit in hits]
+        _print_json({"hits": found, "trace": hits.trace and hits.trace.to_dict()} if explain else found)
     elif empty:
         folder = escape(str(settings.kb))
         out.print(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -274,6 +274,19 @@ class Trace:
     def seconds(self) -> float:
         """Total time of all steps."""
         return sum(step.seconds for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with the field names above and `seconds`."""
+        return {
+            "query": self.query,
+            "mode": str(self.mode),
+            "fusion": None if self.fusion is None else str(self.fusion),
+            "instruction": self.instruction,
+            "language": self.language,
+            "steps": [asdict(step) for step in self.steps],
+            "deadline_reached": self.deadline_reached,
+            "seconds": self.seconds,
+        }
 
 
 class Hits(list[Hit]):

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from qwen3_rag import cli
+from qwen3_rag import Passage, Passages, cli
+from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.reranker import Reranker
 from tests.fakes import OverlapReranker
 
@@ -57,6 +58,26 @@ def test_search_prints_json(run: Run, kb: Path):
     fields = {"document_id", "ordinal", "text", "start", "end", "headings", "source", "metadata", "score", "stages"}
     assert fields <= set(hits[0])
     assert hits[0]["headings"] == ["Rotation"]
+
+
+def test_search_explains_itself_in_json_too(run: Run, kb: Path):
+    answer = json.loads(run("search", "signing keys", "--kb", kb, "--json", "--explain").stdout)
+    assert answer["hits"] == json.loads(run("search", "signing keys", "--kb", kb, "--json").stdout)
+    trace = answer["trace"]
+    assert (trace["query"], trace["mode"], trace["fusion"]) == ("signing keys", "hybrid", "completed")
+    assert {"name", "seconds", "received", "returned", "note"} == set(trace["steps"][0])
+    assert trace["seconds"] == pytest.approx(sum(step["seconds"] for step in trace["steps"]))
+
+
+def test_search_among_passages_alone_does_not_say_that_there_is_nothing(run: Run, tmp_path: Path):
+    with Passages.open(tmp_path / "kb", embedder="nano", reranker="off") as passages:
+        passages.put([Passage("a", "Signing keys are rotated.", {"team": "a"})])
+    filtered = run("search", "keys", "--rerank", "off", "--filter", "team=b").stdout
+    assert "Nothing found" in filtered
+    assert "no documents" not in filtered
+    with Passages.open(tmp_path / "kb") as passages:
+        passages.clear()
+    assert "There are no documents in kb yet" in run("search", "keys", "--rerank", "off").stdout
 
 
 @pytest.mark.parametrize(("team", "found"), [("platform", 1), ("kitchen", 0)])

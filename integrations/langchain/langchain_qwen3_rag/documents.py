@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -57,7 +56,7 @@ def to_scored_document(hit: Hit, trace: Trace | None = None) -> Document:
     scores = {RETRIEVAL_SCORE: recalled, RELEVANCE_SCORE: hit.stages["rerank"].score if "rerank" in hit.stages else None}
     document.metadata |= {name: score for name, score in scores.items() if score is not None}
     if trace is not None:
-        document.metadata |= {"stages": hit.to_dict()["stages"], "trace": _plain(trace)}
+        document.metadata |= {"stages": hit.to_dict()["stages"], "trace": trace.to_dict()}
     return document
 
 
@@ -69,12 +68,6 @@ def _passage(document: Document, key: str | None) -> Passage:
         metadata=document.metadata,
         source=source if isinstance(source, str) else None,
     )
-
-
-def _plain(trace: Trace) -> dict[str, Any]:
-    fields = dataclasses.asdict(trace)
-    steps = [dict(step) for step in fields["steps"]]
-    return fields | {"mode": str(trace.mode), "fusion": trace.fusion and str(trace.fusion), "steps": steps, "seconds": trace.seconds}
 
 
 def _same_number(name: str, values: Sequence[object] | None, of: Sequence[object]) -> None:
