@@ -284,7 +284,9 @@ def current(kb: Kb = None, as_json: AsJson = False) -> None:
     """The catalog's version, and the one this package wants."""
     from qwen3_rag.catalog import database_versions
 
-    found, wanted = database_versions(_settings(kb=kb).catalog)
+    settings = _settings(kb=kb)
+    _require_catalog(settings)
+    found, wanted = database_versions(settings.catalog)
     if as_json:
         _print_json({"current": found, "wanted": wanted})
     else:

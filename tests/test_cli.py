@@ -135,6 +135,14 @@ def test_database_verbs(run: Run, kb: Path):
     assert run("db", "upgrade", "--kb", kb).exit_code == 0
 
 
+@pytest.mark.parametrize("verb", ["current", "upgrade"])
+def test_database_verbs_make_no_knowledge_base(run: Run, tmp_path: Path, verb: str):
+    result = run("db", verb, "--kb", "nowhere")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "There is no knowledge base in nowhere" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_deleting(run: Run, tmp_path: Path):
     (tmp_path / "a.txt").write_text("something to lose", encoding="utf-8")
     assert run("ingest", "a.txt", "--embedder", "nano").exit_code == 0

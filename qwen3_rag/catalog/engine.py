@@ -34,9 +34,24 @@ def open_engine(url: str) -> Engine:
     """An engine for a SQLite or PostgreSQL URL. Connects to nothing yet, but makes the folder of a SQLite file.
 
     Raises:
+        ConfigurationError, MissingExtraError: as `engine_of`.
+        CatalogError: the folder cannot be made.
+    """
+    engine = engine_of(url)
+    if (file := sqlite_file(engine)) is not None and not str(engine.url.database).startswith("file:"):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogError(f"The folder of the catalog {file} cannot be made: {error.strerror}. Choose another with --kb.") from error
+    return engine
+
+
+def engine_of(url: str) -> Engine:
+    """`open_engine` of a database that is there already: makes nothing.
+
+    Raises:
         ConfigurationError: not such a URL.
         MissingExtraError: PostgreSQL without psycopg.
-        CatalogError: the folder cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -118,11 +133,6 @@ def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args=connect_args, json_serializer=_to_json, **pool)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
-    if (file := sqlite_file(engine)) is not None and not url.database.startswith("file:"):  # type: ignore[union-attr]
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CatalogError(f"The folder of the catalog {file} cannot be made: {error.strerror}. Choose another with --kb.") from error
     return engine
 
 

@@ -16,7 +16,17 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, inspect, text
 
 import qwen3_rag
-from qwen3_rag.catalog.engine import SCHEMA, enable_wal, is_sqlite, open_engine, shown_url, sqlite_file, translated_errors, writing
+from qwen3_rag.catalog.engine import (
+    SCHEMA,
+    enable_wal,
+    engine_of,
+    is_sqlite,
+    open_engine,
+    shown_url,
+    sqlite_file,
+    translated_errors,
+    writing,
+)
 from qwen3_rag.catalog.tables import Base
 from qwen3_rag.errors import CatalogError, CatalogVersionError
 from qwen3_rag.settings import CatalogSettings
@@ -48,7 +58,7 @@ def database_versions(settings: CatalogSettings) -> tuple[str | None, str]:
     Raises:
         CatalogError: the database cannot be reached.
     """
-    engine = open_engine(settings.url)
+    engine = engine_of(settings.url)
     file = sqlite_file(engine)
     if file is not None and not file.exists():
         return None, head()
