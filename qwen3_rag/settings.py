@@ -3,13 +3,15 @@
 `Settings` is flat, so that an environment variable, a TOML key, a command-line option and a keyword share one word:
 `QWEN3_RAG_TOP_K`, `top_k = …`, `--top-k`, `Settings(top_k=…)`. Each room takes its own small frozen part of it (`settings.store`,
 `settings.chunking`, …) and never the whole. Order of precedence: arguments, environment, `qwen3-rag.toml` in the working folder,
-defaults.
+defaults. A name that is no setting is refused in each of them.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +33,10 @@ TOML_FILE = "qwen3-rag.toml"
 CATALOG_FILE = "catalog.db"
 MEMORY = ":memory:"
 """As the folder of a knowledge base: nothing is kept. For tests."""
+
+PREFIX = "QWEN3_RAG_"
+_OF_OTHERS = re.compile(r"TEST_.+|SERVICE_(HOST|PORT.*)|PORT(_\d+_.+)?")
+"""What follows the prefix in variables that are no settings: what tests are told, and what Kubernetes tells of a service `qwen3-rag`."""
 
 
 class Quantization(StrEnum):
@@ -121,7 +127,7 @@ class RetrievalSettings:
 class Settings(BaseSettings):
     """All settings, flat. Every field can be given as `QWEN3_RAG_<NAME>` or in `qwen3-rag.toml`."""
 
-    model_config = SettingsConfigDict(env_prefix="QWEN3_RAG_", env_ignore_empty=True, extra="forbid", frozen=True, toml_file=TOML_FILE)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, toml_file=TOML_FILE)
 
     kb: Path = Field(Path("kb"), description="Folder of the knowledge base: catalog and embedded store.")
 
@@ -181,8 +187,9 @@ class Settings(BaseSettings):
         """Settings from arguments, environment and TOML.
 
         Raises:
-            ConfigurationError: naming each setting that is unknown or out of range, or saying why the TOML file cannot be read.
+            ConfigurationError: naming each setting or variable that is unknown or out of range, or saying why the TOML file cannot be read.
         """
+        _check_variables()
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
@@ -291,8 +298,27 @@ class Settings(BaseSettings):
         )
 
 
+def _check_variables() -> None:
+    """Pydantic reads the variables that it knows, and passes over one that is misspelt."""
+    given = {name: name[len(PREFIX) :] for name, value in os.environ.items() if value and name.upper().startswith(PREFIX)}
+    unknown = {
+        name: rest for name, rest in given.items() if rest.lower() not in Settings.model_fields and not _OF_OTHERS.fullmatch(rest.upper())
+    }
+    if unknown:
+        faults = "; ".join(f"{name} is not a setting{_near(rest.lower(), PREFIX)}" for name, rest in unknown.items())
+        raise ConfigurationError(
+            f"Settings are not valid: {faults}. Correct the name in the environment, or unset it. "
+            f"Known settings: {', '.join(Settings.model_fields)}"
+        )
+
+
 def _fault(name: str, kind: str, message: str) -> str:
     if kind != "extra_forbidden":
         return f"{name}: {message}"
+    return f"{name} is not a setting{_near(name)}"
+
+
+def _near(name: str, prefix: str = "") -> str:
+    """The setting that was perhaps meant, in brackets; written as a variable where there is a prefix."""
     near = difflib.get_close_matches(name, Settings.model_fields, 1)
-    return f"{name} is not a setting" + (f" (did you mean {near[0]}?)" if near else "")
+    return "".join(f" (did you mean {prefix + setting.upper() if prefix else setting}?)" for setting in near)

@@ -59,6 +59,39 @@ def test_a_wrong_setting_is_named(values: dict[str, object], said: str):
         Settings.load(**values)
 
 
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("QWEN3_RAG_TOPK", r"QWEN3_RAG_TOPK is not a setting \(did you mean QWEN3_RAG_TOP_K\?\)"),
+        ("qwen3_rag_embeder", r"qwen3_rag_embeder is not a setting \(did you mean QWEN3_RAG_EMBEDDER\?\)"),
+        ("QWEN3_RAG_ZZZ", r"QWEN3_RAG_ZZZ is not a setting\. .*unset.*Known settings: kb, "),
+    ],
+)
+def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, said: str):
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.load(top_k=3)
+    monkeypatch.setenv(variable, "")
+    assert Settings.load(top_k=3).top_k == 3
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "QWEN3_RAG_TEST_QDRANT_URL",
+        "QWEN3_RAG_SERVICE_HOST",
+        "QWEN3_RAG_SERVICE_PORT_HTTP",
+        "QWEN3_RAG_PORT",
+        "QWEN3_RAG_PORT_80_TCP_ADDR",
+        "QWEN3_RAGS",
+    ],
+)
+def test_variables_that_mean_something_else_are_left_alone(monkeypatch: pytest.MonkeyPatch, variable: str):
+    monkeypatch.setenv(variable, "tcp://10.0.0.1:80")
+    monkeypatch.setenv("qwen3_rag_top_k", "7")
+    assert Settings.load().top_k == 7
+
+
 def test_an_option_of_a_search_has_one_word_everywhere():
     options = {field.name: field.default for field in fields(RetrievalSettings)}
     assert {name: Settings.model_fields[name].default for name in options} == options
