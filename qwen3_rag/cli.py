@@ -118,11 +118,15 @@ def search(
     instruction: Annotated[str | None, typer.Option(help="The task, in English.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="Which rankers recall.", show_default="hybrid")] = None,
     fusion: Annotated[Fusion | None, typer.Option(help="How their scores are joined.", show_default="completed")] = None,
+    dense_weight: Annotated[float | None, typer.Option(help="Dense ranker's share in that, 0 to 1.", show_default="0.5")] = None,
+    rrf_k: Annotated[int | None, typer.Option(help="Constant of fusion by ranks (rrf).", show_default="60")] = None,
     candidates: Annotated[int | None, typer.Option(help="Passages recalled before reranking.")] = None,
+    recall_threshold: Annotated[float | None, typer.Option(help="Least score in recall.")] = None,
     rerank: Annotated[str | None, typer.Option(help="A reranker's name, or off.")] = None,
     rerank_weight: Annotated[
         float | None, typer.Option(help="Reranker's share in the order, 0 to 1; recall has the rest.", show_default="1")
     ] = None,
+    rerank_threshold: Annotated[float | None, typer.Option(help="Least score of a reranked hit, 0 to 1.")] = None,
     rerank_deadline: Annotated[float | None, typer.Option(help="Seconds for reranking.", show_default=str(RERANK_DEADLINE))] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how it was found; in JSON beside the hits.")] = False,
     as_json: AsJson = False,
@@ -138,8 +142,12 @@ def search(
             filters=parse_filter_options(filters) if filters else None,
             mode=mode,
             fusion=fusion,
+            dense_weight=dense_weight,
+            rrf_k=rrf_k,
             candidates=candidates,
+            recall_threshold=recall_threshold,
             rerank_weight=rerank_weight,
+            rerank_threshold=rerank_threshold,
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )

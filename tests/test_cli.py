@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from qwen3_rag import Passage, Passages, cli
+from qwen3_rag import KnowledgeBase, Passage, Passages, cli
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.reranker import Reranker
 from tests.fakes import OverlapReranker
@@ -89,6 +90,20 @@ def test_search_filters(run: Run, kb: Path, team: str, found: int):
 def test_search_modes(run: Run, kb: Path, mode: str):
     hits = json.loads(run("search", "water for tea", "--kb", kb, "--mode", mode, "--json").stdout)
     assert hits[0]["document_id"].endswith("tea.txt")
+
+
+def test_every_option_of_a_search_has_a_flag(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run("search", "--help").stdout
+    taken = set(inspect.signature(KnowledgeBase.search).parameters) - {"self", "query", "filters"}
+    assert [name for name in taken if f"--{name.replace('_', '-')}" not in shown] == []
+
+
+def test_search_cuts_by_the_score_of_either_stage(run: Run, kb: Path):
+    search = ("search", "are keys rotated", "--kb", kb, "--mode", "dense", "--json")
+    best, second = (hit["score"] for hit in json.loads(run(*search).stdout))
+    assert len(json.loads(run(*search, "--recall-threshold", (best + second) / 2).stdout)) == 1
+    assert json.loads(run(*search, "--recall-threshold", 2).stdout) == []
 
 
 def test_search_blends_both_stages(run: Run, kb: Path, monkeypatch: pytest.MonkeyPatch):
