@@ -45,7 +45,7 @@ class KnowledgeBase:
         self._binding = binding
         self._resources = resources
         self._write_lock = threading.Lock()
-        self._visibility = Visibility()
+        self._visibility = Visibility.of(client, settings.collection)
         self._languages = HeldLanguages(client, settings.collection)
         self._retriever = Retriever(
             client,
@@ -298,6 +298,7 @@ class KnowledgeBase:
         """One writer at a time, in this process and among all; what a crashed one left is mended first."""
         with self._write_lock, self._catalog.writing(self._settings.collection):
             self._repair()
+            self._visibility.show_all()
             yield
         self._languages.forget()
 

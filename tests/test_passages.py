@@ -380,5 +380,5 @@ def test_what_an_ingest_hides_is_not_read_either(tmp_path: Path):
         assert passages.get([chunk.point_id]) == []
         assert [hit.document_id for hit in passages.select()] == ["other"]
         assert passages.count() == 1
-        kb._visibility.hide(())
+        kb._visibility.show([chunk.point_id])
         assert passages.count() == 2

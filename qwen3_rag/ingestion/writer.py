@@ -43,15 +43,17 @@ class Writer:
             CatalogError: likewise.
         """
         writes = self._catalog.begin_writes(self._collection, [(item.prepared.record, item.prepared.chunk_records) for item in documents])
-        self._visibility.hide(point for item in documents for point in item.prepared.added)
+        added = [point for item in documents for point in item.prepared.added]
+        self._visibility.hide(added)
         stored, outcomes = self._store(list(zip(writes, documents, strict=True)))
         kept = [write for write, _ in stored]
         self._catalog.commit_writes(kept)
         leftovers = self._catalog.leftovers(kept)
-        self._visibility.hide(point for item in leftovers for point in item.obsolete_points)
+        obsolete = [point for item in leftovers for point in item.obsolete_points]
+        self._visibility.change(show=added, hide=obsolete)
         tidy(self._client, self._collection, leftovers)
         self._catalog.finish_writes(kept)
-        self._visibility.hide(())
+        self._visibility.show(obsolete)
         return outcomes + [_outcome(item, len(left.obsolete_points)) for (_, item), left in zip(stored, leftovers, strict=True)]
 
     def delete(self, document_ids: Sequence[str]) -> list[Outcome]:
@@ -61,7 +63,7 @@ class Writer:
         self._visibility.hide(points)
         delete_points(self._client, self._collection, points)
         self._catalog.finish_deletes(deletions)
-        self._visibility.hide(())
+        self._visibility.show(points)
         return [Outcome(deletion.document_id, Action.DELETED, removed=len(deletion.point_ids)) for deletion in deletions]
 
     def _store(self, items: list[tuple[Write, Embedded]]) -> tuple[list[tuple[Write, Embedded]], list[Outcome]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from qdrant_client import QdrantClient
 
 from qwen3_rag import Document, KnowledgeBase, Settings
-from qwen3_rag.catalog import Catalog
+from qwen3_rag.catalog import Catalog, Write
+from qwen3_rag.errors import CatalogError
+from qwen3_rag.ingestion.pipeline import FIRST_BATCH_CHUNKS
 from qwen3_rag.settings import ChunkingSettings
 from tests.fakes import HashEmbedder
 from tests.ingestion.agreement import COLLECTION, check_agreement, payloads
@@ -197,3 +200,44 @@ def test_a_search_meets_the_old_or_the_new_version_never_both(tmp_path: Path, mo
             kb.delete("a")
     versions = [["blue", "red"], ["blue", "green", "red"], []]
     assert [name for name, _ in itertools.groupby(seen)] == versions
+
+
+def found(kb: KnowledgeBase) -> list[tuple[str, str]]:
+    return sorted((hit.document_id, hit.text.split()[0]) for hit in kb.search("red green", top_k=200, candidates=200))
+
+
+def fail_first_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures, commit = iter([CatalogError("the database is locked")]), Catalog.commit_writes
+
+    def failing(self: Catalog, items: Sequence[Write]) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+        commit(self, items)
+
+    monkeypatch.setattr(Catalog, "commit_writes", failing)
+
+
+def test_a_batch_that_fails_stays_hidden_while_the_next_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    names = [f"{number:02}" for number in range(FIRST_BATCH_CHUNKS + 8)]
+    failing, written = names[:FIRST_BATCH_CHUNKS], names[FIRST_BATCH_CHUNKS:]
+    with World(tmp_path).open() as kb:
+        kb.ingest([Document(id=name, text=text("red")) for name in names])
+        with monkeypatch.context() as patch:
+            fail_first_commit(patch)
+            with pytest.raises(CatalogError):
+                kb.ingest([Document(id=name, text=text("green")) for name in names])
+        assert found(kb) == [(name, "red") for name in failing] + [(name, "green") for name in written]
+        kb.ingest([Document(id=name, text=text("green")) for name in names])
+        assert found(kb) == [(name, "green") for name in names]
+
+
+def test_two_knowledge_bases_of_one_process_meet_the_same_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings, seen = Settings.load(kb=tmp_path, chunk_tokens=TOKENS), []
+    with (
+        KnowledgeBase.open(settings=settings, embedder=HashEmbedder(), reranker="off") as writer,
+        KnowledgeBase.open(settings=settings, embedder=HashEmbedder(), reranker="off") as reader,
+    ):
+        writer.ingest(Document(id="a", text=text("red")))
+        with watched_writes(writer._client, lambda: seen.append(found(reader)), monkeypatch):
+            writer.ingest(Document(id="a", text=text("green")))
+    assert [version for version, _ in itertools.groupby(seen)] == [[("a", "red")], [("a", "green")]]
