@@ -238,7 +238,10 @@ class KnowledgeBase:
                 self._ensure_collection(embedder)
 
     def delete(self, document_ids: str | Iterable[str]) -> int:
-        """Delete documents by id; returns how many there were. Unknown ids are left alone."""
+        """Delete documents by id; returns how many there were. Unknown ids are left alone.
+
+        Many are deleted in batches: interrupted between two, each document is gone or still there whole. Call it again for the rest.
+        """
         wanted = [document_ids] if isinstance(document_ids, str) else list(document_ids)
         with self._writing():
             if self._store_is_lost():

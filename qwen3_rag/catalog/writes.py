@@ -84,8 +84,18 @@ def begin_deletes(session: Session, collection: int, document_ids: Sequence[str]
             .values(current_version=None, pending_version=None, status=DocumentStatus.DELETING)
             .execution_options(synchronize_session=False)
         )
-    points = {item.key: item.obsolete_points for item in _unfinished(session, keys)}
-    return [Deletion(name, points[key], key) for name, key in rows]
+    points = _points(session, keys)
+    return [Deletion(name, tuple(points.get(key, ())), key) for name, key in rows]
+
+
+def _points(session: Session, keys: Sequence[int]) -> dict[int, dict[str, None]]:
+    """The points of all versions of each document, in order, each once."""
+    found: dict[int, dict[str, None]] = {}
+    columns = select(ChunkRow.document, ChunkRow.point_id).order_by(ChunkRow.document, ChunkRow.version, ChunkRow.ordinal)
+    for batch in batches(keys):
+        for key, point in session.execute(columns.where(ChunkRow.document.in_(batch))):
+            found.setdefault(key, {})[point] = None
+    return found
 
 
 def finish_deletes(session: Session, deletions: Sequence[Deletion]) -> None:

@@ -19,8 +19,9 @@ def repair(catalog: Catalog, client: QdrantClient, collection: str) -> int:
     was made current is finished: points and rows of older versions go. A deletion is finished.
     """
     items = catalog.unfinished(collection)
-    if items:
-        logger.warning("finishing %d documents that an earlier run left halfway", len(items))
+    if not items:
+        return 0
+    logger.warning("finishing %d documents that an earlier run left halfway", len(items))
     for item in items:
         logger.debug("finishing %s, left %s", item.document_id, item.status)
     tidy(client, collection, items)

@@ -78,7 +78,7 @@ class Ingestion:
 
     def delete(self, document_ids: Sequence[str]) -> int:
         """Delete documents; returns how many there were."""
-        return len(self._writer.delete(document_ids))
+        return sum(1 for _ in self._writer.delete(document_ids))
 
     def _work(self, selection: Selection, embedder: EmbedderLike, report: IngestReport, *, force: bool, progress: Progress) -> None:
         states = self._states()

@@ -8,7 +8,7 @@ version is served until step 3. This module knows catalog and store; it does not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -21,6 +21,8 @@ from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, tidy
 from qwen3_rag.ingestion.visibility import Visibility
 from qwen3_rag.store.points import to_point
 from qwen3_rag.store.sparse import Bm25Encoder
+
+DOCUMENTS_PER_DELETION = 128
 
 _RUN_ENDING = (StoreFullError, StoreLockedError, StoreUnavailableError)
 
@@ -56,8 +58,17 @@ class Writer:
         self._visibility.show(obsolete)
         return outcomes + [_outcome(item, len(left.obsolete_points)) for (_, item), left in zip(stored, leftovers, strict=True)]
 
-    def delete(self, document_ids: Sequence[str]) -> list[Outcome]:
-        """Delete documents; unknown ids are left out of the result."""
+    def delete(self, document_ids: Iterable[str]) -> Iterator[Outcome]:
+        """Delete documents, a batch at a time, and yield an outcome for each; unknown ids are left out.
+
+        Batches keep short what a search has to leave out meanwhile, and how long the catalog is locked. Interrupted between two of them,
+        the documents of the others are still served, whole.
+        """
+        wanted = list(dict.fromkeys(document_ids))
+        for start in range(0, len(wanted), DOCUMENTS_PER_DELETION):
+            yield from self._delete(wanted[start : start + DOCUMENTS_PER_DELETION])
+
+    def _delete(self, document_ids: Sequence[str]) -> list[Outcome]:
         deletions = self._catalog.begin_deletes(self._collection, document_ids)
         points = [point for deletion in deletions for point in deletion.point_ids]
         self._visibility.hide(points)

@@ -16,6 +16,7 @@ from qwen3_rag import Document, KnowledgeBase, Settings
 from qwen3_rag.catalog import Catalog, Write
 from qwen3_rag.errors import CatalogError
 from qwen3_rag.ingestion.pipeline import FIRST_BATCH_CHUNKS
+from qwen3_rag.ingestion.writer import DOCUMENTS_PER_DELETION
 from qwen3_rag.settings import ChunkingSettings
 from tests.fakes import HashEmbedder
 from tests.ingestion.agreement import COLLECTION, check_agreement, payloads
@@ -241,3 +242,27 @@ def test_two_knowledge_bases_of_one_process_meet_the_same_version(tmp_path: Path
         with watched_writes(writer._client, lambda: seen.append(found(reader)), monkeypatch):
             writer.ingest(Document(id="a", text=text("green")))
     assert [version for version, _ in itertools.groupby(seen)] == [[("a", "red")], [("a", "green")]]
+
+
+def test_many_documents_are_deleted_in_batches_that_a_search_can_leave_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    names, hidden = [f"{number:03}" for number in range(2 * DOCUMENTS_PER_DELETION + 1)], [0]
+    with World(tmp_path).open() as kb:
+        kb.ingest([Document(id=name, text=text("red")) for name in names])
+        with watched_writes(kb._client, lambda: hidden.append(len(kb._visibility.hidden)), monkeypatch):
+            assert kb.delete([*names, "unknown", names[0]]) == len(names)
+        assert max(hidden) == DOCUMENTS_PER_DELETION
+        assert kb._visibility.hidden == frozenset()
+
+
+def test_a_deletion_that_dies_between_two_batches_is_continued_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    documents = {f"{number:03}": Document(id=f"{number:03}", text=text("red")) for number in range(DOCUMENTS_PER_DELETION + 2)}
+    world, (first, *last) = World(tmp_path), list(documents)[DOCUMENTS_PER_DELETION - 1 :]
+    with world.open() as kb:
+        kb.ingest(list(documents.values()))
+        with crash_at(world.client, 3, When.BEFORE, monkeypatch) as fuse, pytest.raises(Crash):
+            kb.delete(documents)
+        assert fuse.calls == ["catalog.begin_deletes", "client.delete", "catalog.finish_deletes", "catalog.begin_deletes"]
+    world.check({name: documents[name] for name in last})
+    with world.open() as kb:
+        assert kb.delete([first, *last]) == len(last)
+    world.check({})
