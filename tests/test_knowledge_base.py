@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from qdrant_client import models
 
 from qwen3_rag import Document, KnowledgeBase, Settings
-from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, MassDeletionError, SourceUnavailableError
+from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, MassDeletionError, SourceUnavailableError, StoreError
 from tests.fakes import HashEmbedder, OverlapReranker
 
 OTTER = "The otter sleeps on its back in the kelp and holds a paw of its neighbour."
@@ -238,6 +239,22 @@ def test_a_bad_file_fails_alone(tmp_path: Path, folder: Path, embedder: HashEmbe
         (folder / "broken.json").write_text('{"whole": "teapot"}', encoding="utf-8")
         assert kb.ingest(folder).added == 1
         assert [Path(failure.document_id).name for failure in kb.failures() if failure.document_id.endswith("broken.json")] == []
+
+
+def test_a_document_that_the_store_refuses_fails_alone(tmp_path: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder, reranker="off") as kb:
+        upsert = kb._client.upsert
+
+        def refusing(collection: str, points: list[models.PointStruct], **options: object) -> object:
+            if any(point.payload["document_id"] == "bad" for point in points):
+                raise StoreError("the server refuses it")
+            return upsert(collection, points, **options)
+
+        monkeypatch.setattr(kb._client, "upsert", refusing)
+        report = kb.ingest([Document(id="good", text="one"), Document(id="bad", text="two")])
+        assert report.added == 1
+        assert [(item.document_id, item.stage, item.reason) for item in report.failed] == [("bad", "store", "the server refuses it")]
+        assert [hit.document_id for hit in kb.search("one two")] == ["good"]
 
 
 async def test_searching_does_not_block_the_loop(tmp_path: Path, embedder: HashEmbedder):

@@ -37,6 +37,8 @@ _RETRIED = (
 )
 """What can be repeated without changing its meaning."""
 
+_NOT_REPEATED = ("create_collection", "recreate_collection", "delete_collection", "update_collection_aliases")
+
 _METHODS = tuple(name for name in dir(QdrantBase) if not name.startswith("_") and callable(getattr(QdrantLocal, name, None)))
 _LOCK = "_qwen3_rag_lock"
 _WRAPPING = threading.Lock()
@@ -48,7 +50,8 @@ def open_client(settings: StoreSettings) -> QdrantClient:
     """A client for the server at `settings.url`, else for the folder `settings.path`, or for memory when that is `":memory:"`.
 
     With a folder, the backend is `EdgeClient`: one process at a time has it, and closing the client gives it back. Requests to a
-    server are repeated a few times while it cannot be reached or is overloaded.
+    server are repeated a few times while it cannot be reached or is overloaded; what then stays an error is a `StoreError`, or
+    qdrant-client's `UnexpectedResponse` where the server refused one request over REST.
 
     Raises:
         ConfigurationError: `url` is no address.
@@ -116,31 +119,46 @@ def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
 
 
 def _retry(backend: QdrantBase, url: str, seconds: float) -> None:
+    """Repeat what may be repeated while it fails for a passing reason, until `seconds` have passed; explain what stays an error."""
+    patient = stamina.retry(on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT_SECONDS, timeout=seconds)
     for name in _RETRIED:
-        setattr(backend, name, _retried(getattr(backend, name), url, seconds))
+        setattr(backend, name, _explained(patient(getattr(backend, name)), url))
+    for name in _NOT_REPEATED:
+        setattr(backend, name, _explained(getattr(backend, name), url))
 
 
-def _retried(function: _Function, url: str, seconds: float) -> _Function:
-    """The function, repeated while it fails for a passing reason and `seconds` have not passed since the first attempt."""
-    patient = stamina.retry(on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT_SECONDS, timeout=seconds)(function)
-
+def _explained(function: _Function, url: str) -> _Function:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return patient(*args, **kwargs)
+            return function(*args, **kwargs)
         except (ResponseHandlingException, UnexpectedResponse, grpc.RpcError) as error:
-            if _is_refusal(error):
-                raise StoreError(
-                    f"The Qdrant server at {url} refuses this client ({_reason(error)}). Set `api_key` (QWEN3_RAG_API_KEY)."
-                ) from error
-            if not _is_transient(error):
+            explained = _explain(error, url)
+            if explained is None:
                 raise
-            raise StoreUnavailableError(
-                f"The Qdrant server at {url} cannot be reached ({_reason(error)}). Check that it runs: curl {url}/readyz. "
-                "Without a server, unset `url` (QWEN3_RAG_URL) to use the embedded engine."
-            ) from error
+            raise explained from error
 
     return call  # type: ignore[return-value]
+
+
+def _explain(error: Exception, url: str) -> StoreError | None:
+    """What an error means; None where qdrant-client's own, an answer over REST, says it already."""
+    place, reason = f"The Qdrant server at {url}", _reason(error)
+    if _is_refusal(error):
+        return StoreError(f"{place} refuses this client ({reason}). Set `api_key` (QWEN3_RAG_API_KEY).")
+    if _is_late(error):
+        return StoreUnavailableError(
+            f"{place} did not answer in time ({reason}). Try again when it is less busy, or give it longer: `timeout` in seconds "
+            "(QWEN3_RAG_TIMEOUT)."
+        )
+    if _is_transient(error):
+        return StoreUnavailableError(
+            f"{place} cannot be reached ({reason}). Check that it runs: curl {url}/readyz. "
+            "Without a server, unset `url` (QWEN3_RAG_URL) to use the embedded engine."
+        )
+    if isinstance(error, grpc.RpcError):
+        return StoreError(f"{place} could not do what was asked ({error.code().name}: {reason}). Its log says more.")
+    return None
 
 
 def _is_transient(error: Exception) -> bool:
@@ -155,6 +173,10 @@ def _is_refusal(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in (401, 403)
     return isinstance(error, grpc.RpcError) and error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+def _is_late(error: Exception) -> bool:
+    return isinstance(error, grpc.RpcError) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def _reason(error: Exception) -> str:

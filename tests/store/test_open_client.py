@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import grpc
 import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
+from qdrant_client.grpc import ListCollectionsResponse
+from qdrant_client.grpc.collections_service_pb2_grpc import CollectionsServicer, add_CollectionsServicer_to_server
+from qdrant_client.grpc.points_service_pb2_grpc import PointsServicer, add_PointsServicer_to_server
 
 from qwen3_rag.errors import StoreError, StoreUnavailableError
 from qwen3_rag.settings import StoreSettings
@@ -95,6 +101,64 @@ def test_a_server_that_wants_a_key_says_so(server: tuple[str, type[Script]]) -> 
     with pytest.raises(StoreError, match="QWEN3_RAG_API_KEY"):
         open_client(StoreSettings(url=url, timeout=5))
     assert len(handler.requests) == 1
+
+
+class Failing(CollectionsServicer, PointsServicer):
+    """Lists no collections, and fails with the code that the test wrote down at everything else."""
+
+    code = grpc.StatusCode.OK
+
+    def _none(self, request: object, context: grpc.ServicerContext) -> ListCollectionsResponse:
+        return ListCollectionsResponse()
+
+    def _fail(self, request: object, context: grpc.ServicerContext) -> None:
+        context.abort(self.code, "injected")
+
+    List = _none
+    Create = Delete = Upsert = _fail
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[QdrantClient, Failing]]:
+    """A client that speaks gRPC, and the server it speaks to."""
+    server, servicer = grpc.server(ThreadPoolExecutor(2)), Failing()
+    add_CollectionsServicer_to_server(servicer, server)
+    add_PointsServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setattr("qwen3_rag.store.client.QdrantClient", partial(QdrantClient, grpc_port=port))
+    client = open_client(StoreSettings(url="http://127.0.0.1:9", prefer_grpc=True, timeout=5))
+    yield client, servicer
+    client.close()
+    server.stop(0).wait()
+
+
+CALLS = {
+    "upsert": lambda client: client.upsert("c", [models.PointStruct(id=1, vector=[1.0, 2.0])]),
+    "create": lambda client: client.create_collection("c", vectors_config=PARAMS),
+    "delete": lambda client: client.delete_collection("c"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("INVALID_ARGUMENT", StoreError, r"127\.0\.0\.1:9 could not.*INVALID_ARGUMENT: injected.*log"),
+        ("INTERNAL", StoreError, "INTERNAL: injected"),
+        ("DEADLINE_EXCEEDED", StoreUnavailableError, "in time.*QWEN3_RAG_TIMEOUT"),
+        ("UNAVAILABLE", StoreUnavailableError, "cannot be reached.*injected"),
+        ("UNAUTHENTICATED", StoreError, "QWEN3_RAG_API_KEY"),
+    ],
+)
+def test_what_a_server_says_over_grpc_is_an_error_of_the_store(
+    failing: tuple[QdrantClient, Failing], call: str, code: str, kind: type[StoreError], message: str
+) -> None:
+    client, servicer = failing
+    servicer.code = grpc.StatusCode[code]
+    with pytest.raises(StoreError, match=message) as caught:
+        CALLS[call](client)
+    assert type(caught.value) is kind
 
 
 def test_wrappers_share_the_store_and_close_alone(tmp_path: Path) -> None:
