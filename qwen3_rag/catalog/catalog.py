@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from qwen3_rag.catalog import documents, migrate, runs, spaces, writes
 from qwen3_rag.catalog.engine import is_sqlite, open_engine, shown_url, translated_errors, writing
 from qwen3_rag.catalog.index_records import IndexRecords
-from qwen3_rag.catalog.lock import WriterLock
+from qwen3_rag.catalog.lock import Check, WriterLock
 from qwen3_rag.catalog.records import (
     ChunkRecord,
     CollectionRecord,
@@ -49,6 +49,7 @@ class Catalog:
         self._engine = engine
         self._writer = writing(engine)
         self._lock = WriterLock(engine)
+        self._checks: dict[str, Check] = {}
         # SQLite has one writer anyway; among our own threads a lock is fairer than its polling.
         self._one_writer: AbstractContextManager[Any] = threading.Lock() if is_sqlite(engine) else nullcontext()
         self.url: str = shown_url(engine)
@@ -96,10 +97,20 @@ class Catalog:
         """
         with ExitStack() as held:
             with translated_errors(self._engine):
-                held.enter_context(self._lock.hold(collection, timeout))
+                self._checks[collection] = held.enter_context(self._lock.hold(collection, timeout))
+            held.callback(self._checks.pop, collection)
             with self._write() as session:
                 runs.mark_interrupted(session, collection)
             yield
+
+    def check_writing(self, collection: str) -> None:
+        """See that whoever is inside `writing` here is still the only writer; for nobody there is nothing to see.
+
+        Raises:
+            CatalogError: the database's server dropped the lock, and somebody else may have it.
+        """
+        if (check := self._checks.get(collection)) is not None:
+            check()
 
     # Collections
 
@@ -217,10 +228,20 @@ class Catalog:
     def unfinished(self, collection: str) -> list[Unfinished]:
         """Everything a crash left in the write order, with all that its repair needs. Empty when all is well.
 
-        For each: delete `obsolete_points` from the store, refresh the payloads of `moved_chunks`, then `settle`.
+        To mend it, `take_over`; for each delete `obsolete_points` in the store, refresh the payloads of `moved_chunks`; then `settle`.
         """
         with self._read() as session:
             return writes.unfinished(session, _key(session, collection))
+
+    def take_over(self, collection: str) -> list[Unfinished]:
+        """`unfinished`, after all pending versions are abandoned: a writer that is still alive cannot make one of them current any more.
+
+        For whoever holds the lock of `writing`: only then may points of a pending version be deleted from the store.
+        """
+        with self._write() as session:
+            key = _key(session, collection)
+            writes.abandon_pending(session, key)
+            return writes.unfinished(session, key)
 
     def settle(self, items: Sequence[Unfinished]) -> None:
         """Finish committed writes, abandon pending ones, finish deletions: after the store was brought in line.

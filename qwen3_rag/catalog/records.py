@@ -27,9 +27,9 @@ class DocumentStatus(StrEnum):
     WRITING = "writing"
     """A new version is pending; its points may be in the store. The former version, if any, is served."""
     CLEANING = "cleaning"
-    """The new version is served; points that only older versions had may still be in the store."""
+    """One version is served and none is pending; points that only others had may still be in the store."""
     DELETING = "deleting"
-    """No longer served; its points may still be in the store."""
+    """Not served, and no version is pending; points of it may still be in the store."""
 
 
 class RunStatus(StrEnum):

@@ -116,6 +116,21 @@ def unfinished(session: Session, collection: int) -> list[Unfinished]:
     return _unfinished(session, keys)
 
 
+def abandon_pending(session: Session, collection: int) -> None:
+    """Leave every document of the collection with the version served, if any; what the pending ones may have in the store is obsolete."""
+    pending = (DocumentRow.collection == collection, DocumentRow.status == DocumentStatus.WRITING)
+    keys = session.scalars(select(DocumentRow.id).where(*pending).order_by(DocumentRow.id).with_for_update()).all()
+    served = DocumentRow.current_version.is_not(None)
+    for batch in batches(keys):
+        for which, status in ((served, DocumentStatus.CLEANING), (~served, DocumentStatus.DELETING)):
+            session.execute(
+                update(DocumentRow)
+                .where(DocumentRow.id.in_(batch), which)
+                .values(status=status, pending_version=None)
+                .execution_options(synchronize_session=False)
+            )
+
+
 def leftovers(session: Session, writes: Sequence[Write]) -> list[Unfinished]:
     """The state of each write's document, in the order of `writes`."""
     found = {item.key: item for item in _unfinished(session, [write.key for write in writes])}

@@ -16,11 +16,12 @@ def repair(catalog: Catalog, client: QdrantClient, collection: str) -> int:
     """Finish or undo every unfinished document of `collection`; returns how many there were.
 
     A version that was never made current is undone: its own points are deleted, the old version was served all along. A version that
-    was made current is finished: points and rows of older versions go. A deletion is finished.
+    was made current is finished: points and rows of older versions go. A deletion is finished. The catalog abandons a version before the
+    store loses its points, so that an earlier writer which lost its lock and lives on cannot make it current afterwards.
     """
-    items = catalog.unfinished(collection)
-    if not items:
+    if not catalog.unfinished(collection):
         return 0
+    items = catalog.take_over(collection)
     logger.warning("finishing %d documents that an earlier run left halfway", len(items))
     for item in items:
         logger.debug("finishing %s, left %s", item.document_id, item.status)

@@ -42,13 +42,15 @@ class Writer:
 
         Raises:
             StoreError: the store is full, locked or gone; nothing of these documents is current and the next run mends the rest.
-            CatalogError: likewise.
+            CatalogError: likewise; also when somebody else may be writing by now.
         """
+        self._catalog.check_writing(self._collection)
         writes = self._catalog.begin_writes(self._collection, [(item.prepared.record, item.prepared.chunk_records) for item in documents])
         added = [point for item in documents for point in item.prepared.added]
         self._visibility.hide(added)
         stored, outcomes = self._store(list(zip(writes, documents, strict=True)))
         kept = [write for write, _ in stored]
+        self._catalog.check_writing(self._collection)
         self._catalog.commit_writes(kept)
         leftovers = self._catalog.leftovers(kept)
         obsolete = [point for item in leftovers for point in item.obsolete_points]
@@ -69,6 +71,7 @@ class Writer:
             yield from self._delete(wanted[start : start + DOCUMENTS_PER_DELETION])
 
     def _delete(self, document_ids: Sequence[str]) -> list[Outcome]:
+        self._catalog.check_writing(self._collection)
         deletions = self._catalog.begin_deletes(self._collection, document_ids)
         points = [point for deletion in deletions for point in deletion.point_ids]
         self._visibility.hide(points)

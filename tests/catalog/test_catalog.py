@@ -327,6 +327,25 @@ class TestConcurrency:
         with catalog.writing("docs", timeout=0):
             pass
 
+    def test_a_held_lock_passes_its_check(self, catalog: Catalog) -> None:
+        catalog.check_writing("docs")
+        with catalog.writing("docs"):
+            catalog.check_writing("docs")
+
+    def test_a_lost_lock_is_noticed(self, postgres_url: str) -> None:
+        import psycopg
+
+        with Catalog.open(CatalogSettings(postgres_url)) as catalog:
+            catalog.create_collection("docs", SPACE)
+            with catalog.writing("docs"):
+                with psycopg.connect(postgres_url, autocommit=True) as admin:
+                    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+                for _ in range(3):
+                    with pytest.raises(CatalogError, match=r"writing lock.*'docs'.*idle_session_timeout"):
+                        catalog.check_writing("docs")
+            with catalog.writing("docs", timeout=0):
+                catalog.check_writing("docs")
+
     def test_a_killed_writer_leaves_no_lock(self, catalog: Catalog, database_url: str) -> None:
         context = multiprocessing.get_context("spawn")
         ready = context.Event()

@@ -167,6 +167,25 @@ def test_settling_is_refused_when_something_happened_since(catalog: Catalog) -> 
     assert served(catalog) == ("1", ["p"])
 
 
+def test_what_was_taken_over_cannot_become_current(catalog: Catalog) -> None:
+    write_all(catalog, (document("a", "1"), [chunk(0, "p"), chunk(1, "q")]))
+    writes = catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q", "moved"), chunk(1, "r")]), (document("b"), [chunk(0, "s")])])
+    items = catalog.take_over("docs")
+    assert [(item.document_id, item.status, item.obsolete_points, item.moved_chunks) for item in items] == [
+        ("a", DocumentStatus.CLEANING, ("r",), (chunk(1, "q"),)),
+        ("b", DocumentStatus.DELETING, ("s",), ()),
+    ]
+    for step in (catalog.commit_write, catalog.finish_write, catalog.abandon_write):
+        for write in writes:
+            with pytest.raises(CatalogError, match="too late"):
+                step(write)
+    assert catalog.take_over("docs") == items, "it may be interrupted"
+    catalog.settle(items)
+    assert catalog.take_over("docs") == catalog.unfinished("docs") == []
+    assert served(catalog) == ("1", ["p", "q"])
+    assert catalog.counts("docs").documents == 1
+
+
 def test_one_bad_write_of_a_batch_commits_none(catalog: Catalog) -> None:
     good, bad = catalog.begin_writes("docs", [(document("good"), [chunk(0, "p")]), (document("bad"), [chunk(0, "q")])])
     catalog.abandon_write(bad)

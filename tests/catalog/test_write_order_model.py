@@ -104,7 +104,7 @@ class WriteOrder(RuleBasedStateMachine):
     def crash_and_repair(self) -> None:
         self.catalog.close()
         self.catalog = Catalog.open(CatalogSettings(_urls[-1]))
-        items = self.catalog.unfinished(self.name)
+        items = self.catalog.take_over(self.name)
         for item in items:
             for point in item.obsolete_points:
                 self.store.pop(point, None)

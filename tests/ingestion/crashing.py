@@ -12,7 +12,16 @@ from qdrant_client import QdrantClient
 from qwen3_rag.catalog import Catalog
 
 CLIENT_CALLS = ("upsert", "delete", "batch_update_points")
-CATALOG_CALLS = ("begin_writes", "commit_writes", "finish_writes", "abandon_writes", "settle", "begin_deletes", "finish_deletes")
+CATALOG_CALLS = (
+    "begin_writes",
+    "commit_writes",
+    "finish_writes",
+    "abandon_writes",
+    "take_over",
+    "settle",
+    "begin_deletes",
+    "finish_deletes",
+)
 
 
 class Crash(BaseException):

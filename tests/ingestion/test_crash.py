@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -266,3 +267,52 @@ def test_a_deletion_that_dies_between_two_batches_is_continued_by_the_next(tmp_p
     with world.open() as kb:
         assert kb.delete([first, *last]) == len(last)
     world.check({})
+
+
+def test_a_writer_that_lost_its_lock_does_not_make_its_batch_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old, new, checks = Document(id="a", text=text("red")), Document(id="a", text=text("green")), iter(["held"])
+
+    def lost(catalog: Catalog, collection: str) -> None:
+        if next(checks, None) is None:
+            raise CatalogError("the lock is lost")
+
+    world = World(tmp_path)
+    with world.open() as kb:
+        kb.ingest(old)
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "check_writing", lost)
+            with pytest.raises(CatalogError, match="lock is lost"):
+                kb.ingest(new)
+        assert found(kb) == [("a", "red")]
+        kb.ingest(new)
+    world.check({"a": new})
+
+
+def test_what_is_being_undone_cannot_become_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A writer whose lock was lost, and that lives on while the next one repairs."""
+    world, late = World(tmp_path), []
+    with world.open() as kb:
+        kb.ingest(BEFORE["changed"])
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "commit_writes", hang(late))
+            with pytest.raises(Crash):
+                kb.ingest(AFTER["changed"])
+    delete = world.client.delete
+
+    def commit_first(*args: Any, **options: Any) -> Any:
+        with Catalog.open(world.settings.catalog) as catalog, pytest.raises(CatalogError, match="too late"):
+            catalog.commit_writes(late)
+        return delete(*args, **options)
+
+    monkeypatch.setattr(world.client, "delete", commit_first)
+    world.open().close()
+    assert late
+    world.check({"changed": BEFORE["changed"]})
+
+
+def hang(late: list[Write]) -> Callable[[Catalog, Sequence[Write]], None]:
+    def commit(catalog: Catalog, items: Sequence[Write]) -> None:
+        late.extend(items)
+        raise Crash
+
+    return commit
