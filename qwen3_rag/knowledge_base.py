@@ -137,7 +137,7 @@ class KnowledgeBase:
                 if not force:
                     raise self._lost()
                 self._catalog.delete_collection(self._settings.collection)
-                selection = replace(selection, deletions=())
+                selection = replace(selection, deletions=(), states={})
             self._ensure_collection(embedder)
             return ingestion.run(selection, embedder, force=force, progress=progress)
 
@@ -320,7 +320,7 @@ class KnowledgeBase:
     def _store_is_lost(self) -> bool:
         """Whether the catalog knows documents of a collection that the store does not have."""
         name = self._settings.collection
-        return self._catalog.counts(name).documents > 0 and not self._client.collection_exists(name)
+        return not self._client.collection_exists(name) and self._catalog.has_documents(name)
 
     def _nothing_there(self) -> None:
         """There is no collection: fine while nothing was ingested."""
@@ -357,7 +357,7 @@ class KnowledgeBase:
         if record is None or not self._client.collection_exists(self._settings.collection):
             return
         check_space(self._client, self._settings.collection, record.space)
-        if self._catalog.unfinished(self._settings.collection):
+        if self._catalog.has_unfinished(self._settings.collection):
             with suppress(WriterBusyError), self._writing():
                 pass
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from qdrant_client import models
 
 from qwen3_rag import Document, KnowledgeBase, Settings
+from qwen3_rag.catalog import Catalog, DocumentState
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, MassDeletionError, SourceUnavailableError, StoreError
+from qwen3_rag.ingestion.known import ITEMS_PER_QUESTION
 from tests.fakes import HashEmbedder, OverlapReranker
 
 OTTER = "The otter sleeps on its back in the kelp and holds a paw of its neighbour."
@@ -335,3 +338,26 @@ def test_language_tags_are_read_as_languages(tmp_path: Path, embedder: HashEmbed
         kb.ingest([Document(id="a", text="Die Schlüssel werden gewechselt.", language="de-AT")])
         assert kb.status().languages == {"de": 1}
         assert kb.search("Schlüssel", filters={"language": "de"})[0].document_id == "a"
+
+
+def test_adding_documents_asks_only_for_those(tmp_path: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch):
+    """One document more costs the same however many there are."""
+    asked: list[list[str]] = []
+    states = Catalog.document_states
+
+    def watched(catalog: Catalog, collection: str, root: str | None = None, ids: Iterable[str] | None = None) -> dict[str, DocumentState]:
+        assert ids is not None, "all documents were asked for"
+        asked.append(sorted(ids))
+        return states(catalog, collection, root, asked[-1])
+
+    monkeypatch.setattr(Catalog, "document_states", watched)
+    file = tmp_path / "a.md"
+    file.write_text("one file", encoding="utf-8")
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder, reranker="off") as kb:
+        kb.ingest([Document(id=f"{number:03}", text="one") for number in range(ITEMS_PER_QUESTION + 1)])
+        report = kb.ingest(iter([Document(id="000", text="two"), Document(id="001", text="one"), Document(id="new", text="one")]))
+        assert (report.updated, report.unchanged, report.added) == (1, 1, 1)
+        kb.ingest(Document(id="000", text="  "))
+        assert kb.document("000") is None
+        assert [kb.ingest(file).added, kb.ingest(file).unchanged] == [1, 1]
+    assert [len(ids) for ids in asked] == [ITEMS_PER_QUESTION, 1, 3, 1, 1, 1]

@@ -233,6 +233,11 @@ class Catalog:
         with self._read() as session:
             return writes.unfinished(session, _key(session, collection))
 
+    def has_unfinished(self, collection: str) -> bool:
+        """Whether a crash left anything: cheaper than all of it."""
+        with self._read() as session:
+            return writes.has_unfinished(session, _key(session, collection))
+
     def take_over(self, collection: str) -> list[Unfinished]:
         """`unfinished`, after all pending versions are abandoned: a writer that is still alive cannot make one of them current any more.
 
@@ -318,6 +323,11 @@ class Catalog:
         """Documents per language, most frequent first."""
         with self._read() as session:
             return documents.languages(session, _key(session, collection))
+
+    def has_documents(self, collection: str) -> bool:
+        """Whether any document is served."""
+        with self._read() as session:
+            return documents.has_documents(session, _key(session, collection))
 
     def counts(self, collection: str) -> Counts:
         """How many documents and chunks are served, and how many documents failed."""

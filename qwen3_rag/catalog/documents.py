@@ -113,6 +113,12 @@ def languages(session: Session, collection: int) -> dict[str, int]:
     return {language: count for language, count in session.execute(statement) if language is not None}
 
 
+def has_documents(session: Session, collection: int) -> bool:
+    """Whether any document is served."""
+    some = select(DocumentRow.id).where(DocumentRow.collection == collection, DocumentRow.current_version.is_not(None))
+    return session.scalar(some.limit(1)) is not None
+
+
 def counts(session: Session, collection: int) -> Counts:
     """Served documents and chunks, and failures."""
     served = (DocumentRow.collection == collection, DocumentRow.current_version.is_not(None))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -52,11 +52,12 @@ def finish_run(
 
 
 def mark_interrupted(session: Session, collection: str) -> None:
-    """Runs that still say `running` while nobody is writing were interrupted."""
+    """A run that still says `running` while nobody is writing was interrupted: the newest, since each writer marks what is before it."""
     owner = select(CollectionRow.id).where(CollectionRow.name == collection).scalar_subquery()
+    newest = select(func.max(RunRow.id)).where(RunRow.collection == owner).scalar_subquery()
     session.execute(
         update(RunRow)
-        .where(RunRow.collection == owner, RunRow.status == RunStatus.RUNNING)
+        .where(RunRow.id == newest, RunRow.status == RunStatus.RUNNING)
         .values(status=RunStatus.INTERRUPTED)
         .execution_options(synchronize_session=False)
     )

@@ -116,6 +116,12 @@ def unfinished(session: Session, collection: int) -> list[Unfinished]:
     return _unfinished(session, keys)
 
 
+def has_unfinished(session: Session, collection: int) -> bool:
+    """Whether any document is not `current`."""
+    some = select(DocumentRow.id).where(DocumentRow.collection == collection, DocumentRow.status != DocumentStatus.CURRENT)
+    return session.scalar(some.limit(1)) is not None
+
+
 def abandon_pending(session: Session, collection: int) -> None:
     """Leave every document of the collection with the version served, if any; what the pending ones may have in the store is obsolete."""
     pending = (DocumentRow.collection == collection, DocumentRow.status == DocumentStatus.WRITING)

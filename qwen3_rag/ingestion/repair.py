@@ -19,7 +19,7 @@ def repair(catalog: Catalog, client: QdrantClient, collection: str) -> int:
     was made current is finished: points and rows of older versions go. A deletion is finished. The catalog abandons a version before the
     store loses its points, so that an earlier writer which lost its lock and lives on cannot make it current afterwards.
     """
-    if not catalog.unfinished(collection):
+    if not catalog.has_unfinished(collection):
         return 0
     items = catalog.take_over(collection)
     logger.warning("finishing %d documents that an earlier run left halfway", len(items))

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag.catalog import Catalog, DocumentState, FailureStage, RunStatus
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.ingestion.embedding import EmbeddingStage
+from qwen3_rag.ingestion.known import learn
 from qwen3_rag.ingestion.pipeline import Pipeline
 from qwen3_rag.ingestion.prepare import Prepared, Preparer
 from qwen3_rag.ingestion.progress import Progress, default_progress
@@ -53,7 +54,7 @@ class Ingestion:
 
     def select(self, sources: Sources) -> Selection:
         """What a run over `sources` would work on; raises for everything that must be refused before the run."""
-        return select(sources, self._states(), self._config.sources, self._config.ingestion.max_delete_share)
+        return select(sources, self._states, self._config.sources, self._config.ingestion.max_delete_share)
 
     def run(self, selection: Selection, embedder: EmbedderLike, *, force: bool = False, progress: Progress | None = None) -> IngestReport:
         """Work on what `select` gave.
@@ -81,7 +82,7 @@ class Ingestion:
         return sum(1 for _ in self._writer.delete(document_ids))
 
     def _work(self, selection: Selection, embedder: EmbedderLike, report: IngestReport, *, force: bool, progress: Progress) -> None:
-        states = self._states()
+        states = dict(selection.states or {})
         self._failing = frozenset(failure.document_id for failure in self._catalog.failures(self._config.collection))
         stage = EmbeddingStage(embedder, self._config.ingestion.batch_chunks, progress.embedded)
         pipeline = Pipeline(self._preparer(embedder, states, force), stage, self._writer.write, self._config.ingestion)
@@ -98,11 +99,15 @@ class Ingestion:
     def _outcomes(
         self, pipeline: Pipeline, selection: Selection, states: dict[str, DocumentState], report: IngestReport, progress: Progress
     ) -> Iterator[str]:
-        """Count what the pipeline yields; the ids that come out are known documents that have no text any more."""
+        """Count what the pipeline yields; the ids that come out are known documents that have no text any more.
+
+        `states` is filled while items come by, where `selection` does not know them yet.
+        """
         for outcome in selection.skipped:
             report.count(outcome)
         once = Once(report.count)
-        for outcome in pipeline.run(once.filter(selection.items)):
+        items = once.filter(selection.items)
+        for outcome in pipeline.run(learn(items, states, self._states) if selection.states is None else items):
             report.count(outcome)
             progress.finished(outcome)
             self._note(outcome)
@@ -147,8 +152,8 @@ class Ingestion:
         if gone:
             self._catalog.clear_failures(self._config.collection, gone)
 
-    def _states(self) -> dict[str, DocumentState]:
-        return self._catalog.document_states(self._config.collection)
+    def _states(self, ids: Iterable[str] | None) -> dict[str, DocumentState]:
+        return self._catalog.document_states(self._config.collection, ids=ids)
 
 
 class Once:

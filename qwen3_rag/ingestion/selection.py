@@ -6,7 +6,7 @@ Everything that can be refused is refused here, before anything is written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,13 +22,16 @@ from qwen3_rag.types import Document
 Sources = str | Path | Document | Iterable[str | Path | Document]
 """What can be ingested: a file, a folder, several of them, or documents."""
 
+Lookup = Callable[[Iterable[str] | None], Mapping[str, DocumentState]]
+"""What the catalog knows of the documents with these ids, or of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The items of a run in order, how many there are (None: not known before the end), ids to delete, and files left out.
 
     `folders` were listed, `present` are the ids of all that was seen in them, `unlisted` the folders below that could not be. `paths` is
-    what was given, for the record.
+    what was given, for the record. `states` is what the catalog knows of the items; None: it is to be looked up as they come by.
     """
 
     items: Iterable[SourceFile | Document]
@@ -39,9 +42,10 @@ class Selection:
     present: frozenset[str] = frozenset()
     unlisted: tuple[Path, ...] = ()
     paths: tuple[str, ...] = ()
+    states: Mapping[str, DocumentState] | None = None
 
 
-def select(sources: Sources, states: Mapping[str, DocumentState], settings: SourceSettings, max_delete_share: float) -> Selection:
+def select(sources: Sources, look_up: Lookup, settings: SourceSettings, max_delete_share: float) -> Selection:
     """Find out what a run is about.
 
     Raises:
@@ -50,7 +54,7 @@ def select(sources: Sources, states: Mapping[str, DocumentState], settings: Sour
         ConfigurationError: paths and documents are mixed, or something else was given.
     """
     if isinstance(sources, (str, Path)):
-        return _select_paths([_path(sources)], states, settings, max_delete_share)
+        return _select_paths([_path(sources)], look_up, settings, max_delete_share)
     if isinstance(sources, Document):
         sources = [sources]
     if not isinstance(sources, Iterable):
@@ -62,10 +66,10 @@ def select(sources: Sources, states: Mapping[str, DocumentState], settings: Sour
     everything = chain([first], given)
     if isinstance(first, Document):
         return Selection(_documents(everything), len(sources) if isinstance(sources, (list, tuple)) else None)
-    return _select_paths([_path(item) for item in everything], states, settings, max_delete_share)
+    return _select_paths([_path(item) for item in everything], look_up, settings, max_delete_share)
 
 
-def _select_paths(paths: list[Path], states: Mapping[str, DocumentState], settings: SourceSettings, max_delete_share: float) -> Selection:
+def _select_paths(paths: list[Path], look_up: Lookup, settings: SourceSettings, max_delete_share: float) -> Selection:
     listed = list(discover(paths, settings))
     files = {item.document_id: item for item in listed if isinstance(item, SourceFile)}
     skipped = [item for item in listed if isinstance(item, Skipped)]
@@ -73,6 +77,7 @@ def _select_paths(paths: list[Path], states: Mapping[str, DocumentState], settin
     present = (frozenset(files) | {item.document_id for item in skipped}) - emptied
     unlisted = tuple(item.path for item in skipped if item.is_folder)
     folders = tuple(path.expanduser().resolve() for path in paths if path.expanduser().is_dir())
+    states = look_up(None if folders else {item.document_id for item in listed})
     known = [key for key, state in states.items() if state.root is not None]
     deletions: set[str] = set()
     for folder in folders:
@@ -88,6 +93,7 @@ def _select_paths(paths: list[Path], states: Mapping[str, DocumentState], settin
         present=present,
         unlisted=unlisted,
         paths=tuple(str(path) for path in paths),
+        states=states,
     )
 
 

@@ -70,6 +70,8 @@ class TestCollections:
         assert catalog.get_document("no", "a") is None
         assert catalog.documents("no") == list(catalog.iter_documents("no")) == list(catalog.point_ids("no")) == []
         assert catalog.document_states("no") == catalog.languages("no") == {}
+        assert not catalog.has_documents("no")
+        assert not catalog.has_unfinished("no")
         assert catalog.unfinished("no") == catalog.failures("no") == catalog.runs("no") == []
         assert catalog.last_run("no") is None
         assert catalog.counts("no") == Counts(0, 0, 0)
@@ -242,6 +244,7 @@ class TestFailures:
         write_all(catalog, (document("a"), [chunk(0, "p")]))
         catalog.record_failure("docs", "a", stage="read", error="gone bad")
         assert catalog.counts("docs") == Counts(1, 1, 1)
+        assert catalog.has_documents("docs")
 
     def test_an_unknown_stage(self, catalog: Catalog) -> None:
         with pytest.raises(ValueError, match="baking"):

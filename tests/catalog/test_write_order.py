@@ -180,7 +180,9 @@ def test_what_was_taken_over_cannot_become_current(catalog: Catalog) -> None:
             with pytest.raises(CatalogError, match="too late"):
                 step(write)
     assert catalog.take_over("docs") == items, "it may be interrupted"
+    assert catalog.has_unfinished("docs")
     catalog.settle(items)
+    assert not catalog.has_unfinished("docs")
     assert catalog.take_over("docs") == catalog.unfinished("docs") == []
     assert served(catalog) == ("1", ["p", "q"])
     assert catalog.counts("docs").documents == 1
