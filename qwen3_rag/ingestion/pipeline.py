@@ -1,7 +1,7 @@
 """Reading, chunking, embedding and writing, overlapped: readers in threads, the embedder in the caller's thread, one writer thread.
 
-Every queue between them is bounded, so that memory does not grow with the corpus and the model never waits for the database longer
-than one batch takes. This module knows the order of the stages; what they do is theirs.
+Every queue between them is bounded, by number and by size, so that memory grows neither with the corpus nor with its documents and the
+model never waits for the database longer than one batch takes. This module knows the order of the stages; what they do is theirs.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from qwen3_rag.ingestion.embedding import Embedded, EmbeddingStage
+from qwen3_rag.ingestion.items import Item, size
 from qwen3_rag.ingestion.prepare import Prepared
 from qwen3_rag.ingestion.report import Outcome
 from qwen3_rag.settings import IngestionSettings
-from qwen3_rag.sources import SourceFile
-from qwen3_rag.types import Document
 
-Item = TypeVar("Item")
+Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 WRITES_IN_FLIGHT = 2
 FIRST_BATCH_CHUNKS = 16
+READ_AHEAD_BYTES = 64 * 1024 * 1024
+"""How far readers may be ahead of the embedder; a prepared document takes several times its size in memory."""
+BATCH_CHARACTERS = 16 * 1024 * 1024
+"""Text of the documents in one batch, however little of it is fresh."""
 
 
 class Pipeline:
@@ -35,7 +38,7 @@ class Pipeline:
 
     def __init__(
         self,
-        prepare: Callable[[SourceFile | Document], Prepared | Outcome],
+        prepare: Callable[[Item], Prepared | Outcome],
         embedding: EmbeddingStage,
         write: Callable[[list[Embedded]], list[Outcome]],
         settings: IngestionSettings,
@@ -47,7 +50,7 @@ class Pipeline:
         self._writes: deque[Future[list[Outcome]]] = deque()
         self.timing = {"prepare": 0.0, "embed": 0.0, "write": 0.0}
 
-    def run(self, items: Iterable[SourceFile | Document]) -> Iterator[Outcome]:
+    def run(self, items: Iterable[Item]) -> Iterator[Outcome]:
         """Process `items`. An error of the store or the catalog ends the run; batches already handed to the writer are finished first."""
         readers = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="qwen3-rag-read")
         writer = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rag-write")
@@ -63,8 +66,8 @@ class Pipeline:
             readers.shutdown(cancel_futures=True)
             writer.shutdown()
 
-    def _timed_results(self, readers: ThreadPoolExecutor, items: Iterable[SourceFile | Document]) -> Iterator[Prepared | Outcome]:
-        results = bounded_map(readers, self._prepare, items, self._settings.queue_size)
+    def _timed_results(self, readers: ThreadPoolExecutor, items: Iterable[Item]) -> Iterator[Prepared | Outcome]:
+        results = bounded_map(readers, self._prepare, items, self._settings.queue_size, size, READ_AHEAD_BYTES)
         while True:
             with self._clock("prepare"):
                 result = next(results, None)
@@ -73,21 +76,22 @@ class Pipeline:
             yield result
 
     def _batches(self, results: Iterator[Prepared | Outcome]) -> Iterator[list[Prepared] | Outcome]:
-        """Gather documents until their fresh chunks fill a batch; pass outcomes on as they come.
+        """Gather documents until their fresh chunks fill a batch, or they are many or long; pass outcomes on as they come.
 
         The first batches are small and double, so that the model does not wait for a whole one at the start.
         """
         gathered: list[Prepared] = []
-        fresh, enough = 0, min(FIRST_BATCH_CHUNKS, self._settings.batch_chunks)
+        fresh, characters, enough = 0, 0, min(FIRST_BATCH_CHUNKS, self._settings.batch_chunks)
         for result in results:
             if isinstance(result, Outcome):
                 yield result
                 continue
             gathered.append(result)
             fresh += len(result.fresh)
-            if fresh >= enough or len(gathered) >= enough:
+            characters += len(result.document.text)
+            if fresh >= enough or len(gathered) >= enough or characters >= BATCH_CHARACTERS:
                 yield gathered
-                gathered, fresh, enough = [], 0, min(2 * enough, self._settings.batch_chunks)
+                gathered, fresh, characters, enough = [], 0, 0, min(2 * enough, self._settings.batch_chunks)
         if gathered:
             yield gathered
 
@@ -113,12 +117,26 @@ class Pipeline:
             self.timing[name] += time.perf_counter() - began
 
 
-def bounded_map(executor: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int) -> Iterator[Result]:
-    """Like `executor.map`, in order, but with at most `window` calls submitted and not yet consumed."""
-    pending: deque[Future[Result]] = deque()
+def bounded_map(
+    executor: ThreadPoolExecutor,
+    function: Callable[[Value], Result],
+    items: Iterable[Value],
+    window: int,
+    size: Callable[[Value], int] = lambda _: 0,
+    limit: int = 1,
+) -> Iterator[Result]:
+    """Like `executor.map`, in order, but bounded: what is submitted and not yet consumed are at most `window` calls.
+
+    Another call is submitted only while the sizes of those items are below `limit` together, so that one item of any size goes through.
+    """
+    pending: deque[tuple[Future[Result], int]] = deque()
+    outstanding = 0
     for item in items:
-        pending.append(executor.submit(function, item))
-        if len(pending) >= window:
-            yield pending.popleft().result()
+        pending.append((executor.submit(function, item), size(item)))
+        outstanding += pending[-1][1]
+        while pending and (len(pending) >= window or outstanding >= limit):
+            future, done = pending.popleft()
+            outstanding -= done
+            yield future.result()
     while pending:
-        yield pending.popleft().result()
+        yield pending.popleft()[0].result()
