@@ -86,13 +86,15 @@ def _train(settings: Training, kind: ModelKind, parts: Parts, console: Console) 
     start_processes(settings)
     data = open_data(settings)
     network = Network.load(settings.model, kind)
-    record = _begin(settings, kind, network, data)
+    record = _record(settings, kind, network, data)
+    _check_folder(settings.output, record)
     if read_record(place).get("finished"):
         _say(console, f"{place} is finished already. Name another output to train again.")
         return place
     batches = _batches(settings, data)
     with _quiet():
         trainer, judge = parts(_adapted(network, settings), data, batches)
+        _keep(settings.output, record)
         dev = _go(trainer, judge, settings, console, f"{len(data.pairs)} pairs ({data.leaked} leaked), judged by {data.dev.name}")
     if processes.rank() == 0:
         record |= {"finished": True, "steps": trainer.state.global_step, "seconds": round(time.monotonic() - started, 1), "dev": dev}
@@ -103,13 +105,8 @@ def _train(settings: Training, kind: ModelKind, parts: Parts, console: Console) 
     return place
 
 
-def _begin(settings: Training, kind: ModelKind, network: Network, data: RunData) -> dict[str, Any]:
-    """The run's record; the first time it is written, later it must be the same.
-
-    Raises:
-        ConfigurationError: the folder holds another run.
-    """
-    record = {
+def _record(settings: Training, kind: ModelKind, network: Network, data: RunData) -> dict[str, Any]:
+    return {
         "kind": kind.value,
         "base": settings.model,
         "base_revision": network.checkpoint.revision,
@@ -117,14 +114,25 @@ def _begin(settings: Training, kind: ModelKind, network: Network, data: RunData)
         "settings": json.loads(json.dumps(dataclasses.asdict(settings), default=str)),
         "data": {"pairs": len(data.pairs), "leaked": data.leaked, "digest": data.digest, "dev": data.dev.name},
     }
-    known = read_record(settings.output)
+
+
+def _check_folder(output: Path, record: dict[str, Any]) -> None:
+    """Refuse a folder that holds another run.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    known = read_record(output)
     if known and _lasting(known) != _lasting(record):
-        raise ConfigurationError(f"{settings.output} holds a run with other settings or pairs. Name a new output folder, or delete it.")
+        raise ConfigurationError(f"{output} holds a run with other settings or pairs. Name a new output folder, or delete it.")
+
+
+def _keep(output: Path, record: dict[str, Any]) -> None:
+    """The folder belongs to this run from now on: only once all of its settings were found to fit, so that a wrong one can be corrected."""
     if processes.rank() == 0:
-        settings.output.mkdir(parents=True, exist_ok=True)
-        write_json(settings.output / RECORD, known | record)
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / RECORD, read_record(output) | record)
     processes.wait()
-    return record
 
 
 def origin_of(model: str, checkpoint: Checkpoint) -> dict[str, str]:

@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from qwen3_rag.errors import ConfigurationError, TrainingError
+from qwen3_rag.errors import ConfigurationError, TrainingDataError, TrainingError
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.packing import Item
@@ -109,6 +109,23 @@ def test_a_rate_of_no_weight_is_named(tmp_path: Path, tiny: Path):
         train_embedder(embedder_settings(tmp_path, tiny, "run", rates={"embeddings": 0.5}), QUIET)
     with pytest.raises(ConfigurationError, match="above 0"):
         train_embedder(embedder_settings(tmp_path, tiny, "none", rates={"": 0.0}), QUIET)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 256},
+        {"dims": [9999]},
+        {"rates": {"embeddings": 0.5}},
+        {"distillation_weight": 1.0},
+        {"sources_per_batch": 2},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_run_whose_settings_do_not_fit_leaves_its_folder_to_the_corrected_one(tmp_path: Path, tiny: Path, wrong: dict[str, object]):
+    with pytest.raises((ConfigurationError, TrainingDataError)):
+        train_embedder(embedder_settings(tmp_path, tiny, "run", max_steps=1, **wrong), QUIET)
+    assert train_embedder(embedder_settings(tmp_path, tiny, "run", max_steps=1), QUIET).is_dir()
 
 
 def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
