@@ -7,7 +7,8 @@
     [embedder.weak]         # what is different in the run that is asked for as the stage "weak"
     output = "runs/weak"
 
-Options of the command line win over the stage, the stage over the verb's table, that over the defaults. It does not import torch.
+Options of the command line win over the stage, the stage over the verb's table, that over the defaults; a stage that is not asked for does
+not count. What is not known by its name is refused, wherever it stands. It does not import torch.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.types import Mode
 
 TRAIN_TOML = "train.toml"
+TABLES = ("synthesize", "server", "filter", "mine", "embedder", "reranker", "merge", "export")
+"""What a settings file is made of."""
+WITHOUT_STAGES = frozenset(("server", "filter"))
+"""Tables that no verb is named after: `synthesize` reads them beside its own."""
 T = TypeVar("T")
 
 Count = Annotated[int, Field(ge=1)]
@@ -33,6 +39,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 STRICT = ConfigDict(extra="forbid")
+
+
+def _without_number(device: str) -> str:
+    name, colon, number = device.partition(":")
+    if colon:
+        raise PydanticCustomError(
+            "device",
+            "a process trains on the first GPU that it sees. Show it the one that is meant, CUDA_VISIBLE_DEVICES={number}, "
+            "and give device = '{name}'",
+            {"number": number, "name": name},
+        )
+    return device
 
 
 class Schedule(StrEnum):
@@ -69,6 +87,7 @@ class Training:
         part_tokens: tokens whose activations are in memory at a time.
         max_tokens: longest text, in tokens with its template.
         dtype: auto, float32 or bfloat16.
+        device: auto, cpu, cuda or mps, without a number: which GPU is chosen by CUDA_VISIBLE_DEVICES.
         log_every, evaluate_every, save_every: steps.
     """
 
@@ -99,7 +118,7 @@ class Training:
     part_tokens: Count = 16_384
     max_tokens: Count = 512
     dtype: str = "auto"
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_without_number)] = "auto"
     seed: int = 0
     log_every: Count = 10
     evaluate_every: Count = 100
@@ -269,32 +288,63 @@ def read_settings(kind: type[T], table: str, path: Path | None, stage: str | Non
         ConfigurationError: the file cannot be read, or a setting is unknown, missing or out of range.
     """
     file = path or Path(TRAIN_TOML)
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
+    stages: list[str] = []
     if path is not None or stage is not None or file.is_file():
-        values = _table(file, table, stage, kind)
+        values, stages = _table(file, table, stage, known)
     values |= {name: value for name, value in options.items() if value is not None}
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-        faults = "; ".join(_fault(".".join(map(str, item["loc"])), item["type"], item["msg"], known) for item in error.errors())
-        raise ConfigurationError(f"Settings of [{table}] are not valid: {faults}. Correct them in {file.absolute()}.") from None
+        faults = [_fault(".".join(map(str, item["loc"])), item["type"], item["msg"], known) for item in error.errors()]
+        if stages and stage is None and any(item["type"] == "missing" for item in error.errors()):
+            faults.append(f"of its stages ({', '.join(stages)}) --stage takes one")
+        raise _invalid(table, "; ".join(faults), file) from None
 
 
-def _table(file: Path, table: str, stage: str | None, kind: Any) -> dict[str, Any]:
+def _table(file: Path, table: str, stage: str | None, known: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """What the file says, and the names of the table's stages."""
+    found = _content(file).get(table, {})
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{table!r} in {file} is no table. Write its settings under a line [{table}].")
+    stages = _stages(file, table, found, known) if table not in WITHOUT_STAGES else {}
+    if stage is not None and stage not in stages:
+        raise ConfigurationError(f"No stage {stage!r} in {file}: no table [{table}.{stage}]. Known: {', '.join(stages) or 'none'}.")
+    common = {name: value for name, value in found.items() if name not in stages}
+    return common | (stages[stage] if stage is not None else {}), list(stages)
+
+
+def _content(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}. Give the TOML file with the settings: --settings FILE") from None
-    found = content.get(table, {})
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{table!r} in {file} is no table. Write its settings under a line [{table}].")
-    own = {item.name for item in fields(kind)}  # a setting may itself be a table
-    stages = {name: value for name, value in found.items() if isinstance(value, dict) and name not in own}
-    if stage is not None and stage not in stages:
-        raise ConfigurationError(f"No stage {stage!r} in {file}: no table [{table}.{stage}]. Known: {', '.join(stages) or 'none'}.")
-    common = {name: value for name, value in found.items() if name not in stages}
-    return common | (stages[stage] if stage is not None else {})
+    for name in content:
+        if name not in TABLES:
+            kind = "table" if isinstance(content[name], dict) else "setting outside of a table"
+            near = difflib.get_close_matches(name, TABLES, 1)
+            meant = f"did you mean [{near[0]}]?" if near else f"Tables are {', '.join(f'[{table}]' for table in TABLES)}."
+            raise ConfigurationError(f"{name!r} in {file} is a {kind} that nothing reads: {meant}")
+    return content
+
+
+def _stages(file: Path, table: str, found: dict[str, Any], known: list[str]) -> dict[str, dict[str, Any]]:
+    """Tables within the table. A setting may itself be one, and one that holds no settings is a setting whose name is not right."""
+    stages = {name: values for name, values in found.items() if isinstance(values, dict) and name not in known}
+    for name, values in stages.items():
+        strange = [key for key in values if key not in known]
+        if name in WITHOUT_STAGES or (strange and name in TABLES):
+            raise ConfigurationError(f"[{table}.{name}] in {file} is not read. Write it as a table of its own: [{name}].")
+        if strange and difflib.get_close_matches(name, known, 1, 0.8):
+            raise _invalid(table, f"{_unknown(name, known)}, nor a stage: {strange[0]} in it is no setting", file)
+        if strange:
+            raise _invalid(f"{table}.{name}", _unknown(strange[0], known), file)
+    return stages
+
+
+def _invalid(table: str, faults: str, file: Path) -> ConfigurationError:
+    return ConfigurationError(f"Settings of [{table}] are not valid: {faults}. Correct them in {file.absolute()}.")
 
 
 def _fault(name: str, kind: str, message: str, known: list[str]) -> str:
@@ -302,5 +352,9 @@ def _fault(name: str, kind: str, message: str, known: list[str]) -> str:
         return f"{name} is missing"
     if kind not in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{name}: {message}"
+    return _unknown(name, known)
+
+
+def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"{name} is not a setting" + (f" (did you mean {near[0]}?)" if near else f"; known: {', '.join(known)}")
