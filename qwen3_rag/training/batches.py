@@ -20,8 +20,7 @@ from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
 from qwen3_rag.training.pairs import Pair, fingerprint
 
 T = TypeVar("T")
-SCORES = "scores"
-"""The key of a pair's line that holds a teacher's logits: the positive's, then those of all its negatives."""
+Scores = tuple[float, ...]
 
 
 class Draw(NamedTuple):
@@ -37,7 +36,7 @@ class Example:
 
     pair: Pair
     negatives: tuple[str, ...]
-    scores: tuple[float, ...] | None = None
+    scores: Scores | None = None
 
 
 def plan(
@@ -139,17 +138,26 @@ class Batches(Dataset[list[Example]]):
         negatives: hard negatives drawn for each pair, anew in each epoch.
         seed: of that.
         processes: how many micro-batches a global batch is cut into.
+        scores: a teacher's of each pair, its positive first, where they are learned from.
 
     Raises:
         TrainingDataError: the processes do not divide the batch.
     """
 
-    def __init__(self, pairs: Sequence[Pair], batches: Sequence[Sequence[Draw]], negatives: int, seed: int, processes: int = 1) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        batches: Sequence[Sequence[Draw]],
+        negatives: int,
+        seed: int,
+        processes: int = 1,
+        scores: Sequence[Scores | None] | None = None,
+    ) -> None:
         size = len(batches[0])
         if size % processes:
             raise TrainingDataError(f"A batch of {size} does not divide among {processes} processes. Change batch_size.")
         share = size // processes
-        self._pairs, self._negatives, self._seed = pairs, negatives, seed
+        self._pairs, self._negatives, self._seed, self._scores = pairs, negatives, seed, scores
         self._parts = [batch[first : first + share] for batch in batches for first in range(0, size, share)]
 
     def __len__(self) -> int:
@@ -161,27 +169,12 @@ class Batches(Dataset[list[Example]]):
     def _example(self, draw: Draw) -> Example:
         pair = self._pairs[draw.place]
         places = drawn_negatives(pair, self._negatives, f"{self._seed}:{draw.epoch}")
-        scores = teacher_scores(pair)
+        scores = None if self._scores is None else self._scores[draw.place]
         return Example(
             pair,
             tuple(pair.negatives[place] for place in places),
             None if scores is None else (scores[0], *(scores[1 + place] for place in places)),
         )
-
-
-def teacher_scores(pair: Pair) -> tuple[float, ...] | None:
-    """A teacher's logits of the positive and of every negative, None where the pair has none.
-
-    Raises:
-        TrainingDataError: they are not one number each.
-    """
-    scores = pair.extra.get(SCORES)
-    if scores is None:
-        return None
-    wanted = 1 + len(pair.negatives)
-    if not isinstance(scores, list) or len(scores) != wanted or not all(isinstance(score, int | float) for score in scores):
-        raise TrainingDataError(f"{SCORES!r} of the pair with query {pair.query!r} is not a list of {wanted} numbers: positive, negatives.")
-    return tuple(float(score) for score in scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen3_rag.errors import TrainingDataError
 from qwen3_rag.training.evaluation import Judged, judged_folder, judged_pairs
 from qwen3_rag.training.leakage import LeakageCheck
-from qwen3_rag.training.pairs import Pair, deduplicated, held_back, read_pairs
-from qwen3_rag.training.settings import Training
+from qwen3_rag.training.pairs import Pair, deduplicated, held_back, read_pairs, teacher_scores
+from qwen3_rag.training.settings import RerankerTraining, Training
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """`pairs` to learn from, `dev` to be judged by while learning and after, and how many pairs were taken out for leaking."""
+    """`pairs` to learn from, `dev` to be judged by while learning and after, and how many pairs were taken out for leaking.
+
+    `scores` are a teacher's of each pair, None where they count nothing.
+    """
 
     pairs: Sequence[Pair]
     dev: Judged
     leaked: int
+    scores: Sequence[tuple[float, ...] | None] | None = None
 
     @property
     def digest(self) -> str:
@@ -34,20 +38,30 @@ def open_data(settings: Training) -> RunData:
     """Read what the settings name.
 
     Raises:
-        TrainingDataError: a file holds no pairs or no collection, or nothing is left to learn from.
+        TrainingDataError: a file holds no pairs or no collection, scores that are to be learned from are not right, or nothing is left to
+            learn from.
     """
-    pairs = list(deduplicated(read_pairs(*settings.pairs)))
+    scored = isinstance(settings, RerankerTraining) and settings.distillation_weight > 0
+    read = read_pairs(*settings.pairs)
+    pairs = list(deduplicated(_checked(read) if scored else read))
     pairs, dev = _split(pairs, settings)
     general = [judged_folder(folder) for folder in settings.general]
     clean = list(_without_leaks(pairs, dev, general)) if settings.leaks else pairs
     if not clean:
         raise TrainingDataError(f"Of {len(pairs)} pairs none is left to learn from: all are in what the model is judged by.")
-    return RunData(clean, dev, len(pairs) - len(clean))
+    return RunData(clean, dev, len(pairs) - len(clean), [teacher_scores(pair) for pair in clean] if scored else None)
 
 
 def open_dev(settings: Training) -> Judged:
     """Only what the model of these settings is judged by."""
     return _split(list(deduplicated(read_pairs(*settings.pairs))) if not settings.dev else [], settings)[1]
+
+
+def _checked(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The same pairs: scores that are not right are found before hours were spent, and as they stand in the file."""
+    for pair in pairs:
+        teacher_scores(pair)
+        yield pair
 
 
 def _split(pairs: list[Pair], settings: Training) -> tuple[list[Pair], Judged]:

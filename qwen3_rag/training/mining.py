@@ -15,7 +15,7 @@ from itertools import groupby, islice
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import RerankerLike
-from qwen3_rag.training.pairs import Pair, fingerprint
+from qwen3_rag.training.pairs import SCORES, Pair, fingerprint
 from qwen3_rag.training.searching import Found, Searcher, similarities
 from qwen3_rag.training.settings import MiningSettings, Sampling
 
@@ -25,7 +25,7 @@ _PAIRS_AT_A_TIME = 64
 def mine(
     pairs: Callable[[], Iterable[Pair]], searcher: Searcher, settings: MiningSettings, reranker: RerankerLike | None = None
 ) -> Iterator[Pair]:
-    """The pairs, in order, with hard negatives; those that a pair has already stay first.
+    """The pairs, in order, with hard negatives; those that a pair has already stay first. A teacher's scores go where negatives come.
 
     A passage that is a positive of the same query in any pair, in other case or spacing too, is never its negative. Pairs are read
     twice and held a few at a time.
@@ -80,7 +80,11 @@ def _with_negatives(pair: Pair, candidates: list[str], settings: MiningSettings)
         digest = hashlib.sha256(f"{settings.seed}:{pair.query}:{pair.document}".encode("utf-8", "surrogatepass")).digest()
         places = sorted(random.Random(digest).sample(range(len(candidates)), wanted))
         candidates = [candidates[place] for place in places]
-    return replace(pair, negatives=(*pair.negatives, *candidates[:wanted]))
+    added = candidates[:wanted]
+    if not added:
+        return pair
+    extra = {name: value for name, value in pair.extra.items() if name != SCORES}  # the teacher has not seen what is new
+    return replace(pair, negatives=(*pair.negatives, *added), extra=extra)
 
 
 def _distinct(window: Iterable[Found]) -> Iterator[Found]:

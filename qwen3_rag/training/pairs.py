@@ -2,22 +2,27 @@
 
     {"query": "how are keys rotated?", "positive": "Keys are rotated every 90 days.", "negatives": ["Lunch is at noon."]}
 
-`instruction`, `task`, `language` and `source` may stand beside them; other keys are kept in `extra`. Files are read line by line, so they
-may be larger than the memory. Splits go by document and are the same on every machine. This module knows no model.
+`instruction`, `task`, `language` and `source` may stand beside them; other keys are kept in `extra`, a teacher's `scores` among them. Files
+are read line by line, so they may be larger than the memory. Splits go by document and are the same on every machine. This module knows no
+model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from qwen3_rag.errors import TrainingDataError
+
+SCORES = "scores"
+"""The key of a line that holds a teacher's logits: the positive's, then those of all its negatives."""
 
 
 class Task(StrEnum):
@@ -118,11 +123,44 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(" ".join(text.casefold().split()).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def teacher_scores(pair: Pair) -> tuple[float, ...] | None:
+    """A teacher's logits of the positive and of every negative, None where the pair has none.
+
+    Raises:
+        TrainingDataError: they are not one finite number each.
+    """
+    scores = pair.extra.get(SCORES)
+    if scores is None:
+        return None
+    wanted = 1 + len(pair.negatives)
+    if not isinstance(scores, list) or len(scores) != wanted or not all(map(_is_number, scores)):
+        raise TrainingDataError(
+            f"{SCORES!r} of the pair with query {pair.query!r} is not a list of {wanted} numbers: one for the positive, then one for each "
+            "negative. Correct the line, or take the key out of it."
+        )
+    return tuple(map(float, scores))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _without_itself(pair: Pair) -> Pair:
-    negatives = tuple(text for text in dict.fromkeys(pair.negatives) if fingerprint(text) != pair.document)
-    if negatives == pair.negatives:
+    first: dict[str, int] = {}
+    for place, text in enumerate(pair.negatives):
+        first.setdefault(text, place)
+    places = [place for text, place in first.items() if fingerprint(text) != pair.document]
+    if len(places) == len(pair.negatives):
         return pair
-    return Pair(pair.query, pair.positive, negatives, pair.instruction, pair.task, pair.language, pair.source, pair.extra)
+    return replace(pair, negatives=tuple(pair.negatives[place] for place in places), extra=_with_scores_of(pair, places))
+
+
+def _with_scores_of(pair: Pair, places: list[int]) -> Mapping[str, Any]:
+    """`extra` with the scores of the negatives at these places; what is no list of scores stays as it is."""
+    scores = pair.extra.get(SCORES)
+    if not isinstance(scores, list) or len(scores) != 1 + len(pair.negatives):
+        return pair.extra
+    return {**pair.extra, SCORES: [scores[0], *(scores[1 + place] for place in places)]}
 
 
 def _parsed(line: str, where: str) -> Pair:

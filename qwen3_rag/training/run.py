@@ -156,7 +156,7 @@ def _batches(settings: Training, data: RunData) -> Batches:
         sources_per_batch=settings.sources_per_batch,
     )
     planned = planned[: settings.max_steps] if settings.max_steps else planned
-    return Batches(data.pairs, planned, settings.negatives, settings.seed, processes.count())
+    return Batches(data.pairs, planned, settings.negatives, settings.seed, processes.count(), data.scores)
 
 
 def _adapted(network: Network, settings: Training) -> Network:

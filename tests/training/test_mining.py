@@ -92,6 +92,13 @@ def test_negatives_that_are_there_stay_first_and_count(searcher: ExactSearcher):
     assert negatives(searcher, replace(EVERYTHING, negatives=1), pair) == [("given", TEXTS[1])]
 
 
+def test_a_teachers_scores_go_where_negatives_come(searcher: ExactSearcher):
+    pair = Pair("key", TEXTS[0], ("given",), extra={"scores": [2, 1], "id": 7})
+    [more] = mine(lambda: [pair], searcher, replace(EVERYTHING, negatives=2))
+    assert (len(more.negatives), more.extra) == (2, {"id": 7})
+    assert list(mine(lambda: [pair], searcher, replace(EVERYTHING, negatives=1))) == [pair]
+
+
 def test_random_sampling_follows_the_seed_and_not_the_order_of_pairs(searcher: ExactSearcher):
     settings = replace(EVERYTHING, sampling=Sampling.RANDOM, negatives=3)
     pairs = [Pair(f"key {number}", TEXTS[0]) for number in range(8)]

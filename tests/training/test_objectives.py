@@ -169,3 +169,19 @@ def test_pairs_without_any_to_learn_from(tmp_path: Path, tiny: Path):
     write_pairs(tmp_path / "dev.jsonl", [Pair(pair.query, "other") for pair in make_pairs()[:10]])
     data = open_data(settings)
     assert (len(data.pairs) + data.leaked, data.leaked >= 10) == (40, True)
+
+
+def test_scores_are_read_where_they_are_learned_from(tmp_path: Path, tiny: Path):
+    from qwen3_rag.training.data import open_data
+    from qwen3_rag.training.pairs import write_pairs
+
+    plain, taught = (
+        TypeAdapter(RerankerTraining).validate_python(make_settings(tmp_path, tiny, "run", distillation_weight=weight)) for weight in (0, 1)
+    )
+    write_pairs(tmp_path / "pairs.jsonl", [Pair("a", "b", ("c", "c"), extra={"scores": [3, 1, 1]}), Pair("d", "e")])
+    assert open_data(taught).scores == [(3.0, 1.0), None]
+    assert open_data(plain).scores is open_data(embedder_settings(tmp_path, tiny)).scores is None
+    write_pairs(tmp_path / "pairs.jsonl", [Pair("d", "e"), Pair("a", "b", ("c", "c"), extra={"scores": [3, 1]})])
+    with pytest.raises(TrainingDataError, match="query 'a' is not a list of 3 numbers"):
+        open_data(taught)
+    assert len(open_data(plain).pairs) == len(open_data(embedder_settings(tmp_path, tiny)).pairs) == 2

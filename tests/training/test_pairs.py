@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qwen3_rag.errors import TrainingDataError
 from qwen3_rag.training.leakage import LeakageCheck, Part
-from qwen3_rag.training.pairs import Pair, Task, deduplicated, fingerprint, held_back, read_pairs, write_pairs
+from qwen3_rag.training.pairs import Pair, Task, deduplicated, fingerprint, held_back, read_pairs, teacher_scores, write_pairs
 
 PAIRS = [
     Pair("how are keys rotated?", "Keys are rotated every 90 days.", ("Lunch is at noon.",), "Find the rule", language="en", source="a.md"),
@@ -93,6 +93,26 @@ def test_duplicates_and_negatives_that_are_the_positive_go():
     pairs = [Pair("A  question", "An answer", ("an ANSWER", "other", "other")), Pair("a question", "An  answer"), Pair("a question", "b")]
     assert list(deduplicated(pairs)) == [Pair("A  question", "An answer", ("other",)), pairs[2]]
     assert fingerprint("a  B") == fingerprint("A b") != fingerprint("ab")
+
+
+@pytest.mark.parametrize(
+    ("negatives", "scores", "kept"),
+    [
+        (("a", "b", "a"), [3, 1, 0, 1], (3.0, 1.0, 0.0)),
+        (("a", "P", "b"), [3, 1, 9, 0], (3.0, 1.0, 0.0)),
+        (("a", "A"), [3, 1, 2], (3.0, 1.0, 2.0)),
+    ],
+)
+def test_scores_go_with_their_negatives(negatives: tuple[str, ...], scores: list[float], kept: tuple[float, ...]):
+    [pair] = deduplicated([Pair("q", "p", negatives, extra={"scores": scores, "id": 1})])
+    assert (teacher_scores(pair), pair.extra["id"]) == (kept, 1)
+
+
+@pytest.mark.parametrize("scores", [[1], [3, 1, float("nan")], "3, 1, 0", [3, 1, None]])
+def test_scores_are_a_number_each(scores: object):
+    with pytest.raises(TrainingDataError, match=r"query 'q' is not a list of 3 numbers"):
+        teacher_scores(Pair("q", "p", ("a", "b"), extra={"scores": scores}))
+    assert teacher_scores(Pair("q", "p", ("a", "b"))) is None
 
 
 LONG = "the quick brown fox jumps over the lazy dog while the sun sets behind the old stone bridge near the river"

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from qwen3_rag.training.batches import Batches, plan
 from qwen3_rag.training.embedder_trainer import EmbedderTrainer
 from qwen3_rag.training.evaluation import Figures, judge_embedder
 from qwen3_rag.training.network import Network
+from qwen3_rag.training.pairs import write_pairs
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from qwen3_rag.training.trainer import PackedTrainer
@@ -134,6 +136,20 @@ def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
     assert lost[max(lost)] < 0.8 * lost[1]
     scores = Reranker.load(str(place)).score("keys", ["keys", "days"])
     assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_a_reranker_follows_a_teachers_scores(tmp_path: Path, tiny: Path):
+    changed = {"answer_weight": 0.0, "distillation_weight": 1.0, "max_steps": 1, "evaluate_every": 1000, "candidates": 5}
+    lost = []
+    for top in (0.0, 5.0):
+        settings = reranker_settings(tmp_path, tiny, f"run{top}", **changed)
+        write_pairs(tmp_path / "pairs.jsonl", [replace(pair, extra={"scores": [top] * (1 + len(pair.negatives))}) for pair in make_pairs()])
+        train_reranker(settings, QUIET)
+        lost.append(losses(tmp_path / f"run{top}")[1])
+    assert lost[0] == pytest.approx(lost[1]) != 0
+    write_pairs(tmp_path / "pairs.jsonl", [replace(pair, extra={"scores": [5.0] + [0.0] * len(pair.negatives)}) for pair in make_pairs()])
+    train_reranker(reranker_settings(tmp_path, tiny, "other", **changed), QUIET)
+    assert abs(losses(tmp_path / "other")[1] - lost[0]) > 0.1
 
 
 @pytest.mark.parametrize("kind", ["embedder", "reranker"])
