@@ -7,19 +7,21 @@ together what one process would see alone. This module knows templates and token
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from torch.utils.data import Dataset
 
 from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
+from qwen3_rag.training.filling import filled
 from qwen3_rag.training.pairs import Pair, fingerprint
 
-T = TypeVar("T")
 Scores = tuple[float, ...]
 
 
@@ -47,10 +49,11 @@ def plan(
     Args:
         pairs: all of the data.
         size: pairs of a batch, of all processes together.
-        epochs: how often each pair is drawn; the last few draws that fill no batch are left out.
+        epochs: how often each pair is drawn. The last few draws, which fill no batch, are left out, and so are those of a document or query
+            of which there are so many that each batch has it already; `left_out` counts them.
         seed: of the order.
         by_source: take all pairs of a batch from one task and source, as far as they go.
-        sources_per_batch: of how many parts, each from one source, a batch then is.
+        sources_per_batch: of how many parts, each from another source as far as they go, a batch then is.
 
     Raises:
         TrainingDataError: not even one batch can be filled.
@@ -62,7 +65,7 @@ def plan(
         )
     marks = [frozenset((fingerprint(pair.query), pair.document)) for pair in pairs]
     parts = _parts(pairs, marks, size // sources_per_batch, epochs, seed, by_source)
-    batches = parts if sources_per_batch == 1 else _joined(parts, marks, sources_per_batch)
+    batches = parts if sources_per_batch == 1 else _joined(parts, pairs, marks, sources_per_batch, seed)
     if not batches:
         raise TrainingDataError(
             f"{len(pairs)} pairs, no document and no query twice, do not fill a batch of {size}. Give more pairs or a smaller batch_size."
@@ -72,25 +75,39 @@ def plan(
 
 def _parts(pairs: Sequence[Pair], marks: Sequence[frozenset[str]], share: int, epochs: int, seed: int, by_source: bool) -> list[list[Draw]]:
     """Parts of batches, each of `share` draws, in the order of a run; `marks` are what must not be twice in one."""
-    groups: dict[Any, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for index, pair in enumerate(pairs):
-        groups.setdefault((pair.task, pair.source) if by_source else None, []).append(index)
+        groups.setdefault(_group(pair) if by_source else "", []).append(index)
     parts: list[list[Draw]] = []
     left: list[Draw] = []
     for number, members in enumerate(groups.values()):
-        whole, rest = _filled(_shuffled(members, epochs, f"{seed}:{number}"), share, lambda draw: marks[draw.place])
+        whole, rest = filled(_shuffled(members, epochs, f"{seed}:{number}"), share, lambda draw: marks[draw.place])
         parts += whole
         left += rest
     if by_source:
-        parts += _filled(sorted(left), share, lambda draw: marks[draw.place])[0]
+        parts += filled(sorted(left), share, lambda draw: marks[draw.place])[0]
         parts.sort(key=lambda part: (part[0].epoch, Random(f"{seed}:{part[0]}").random()))
     return parts
 
 
-def _joined(parts: Sequence[list[Draw]], marks: Sequence[frozenset[str]], count: int) -> list[list[Draw]]:
-    """Batches of `count` parts each."""
-    batches = _filled(parts, count, lambda part: frozenset().union(*(marks[draw.place] for draw in part)))[0]
-    return [[draw for part in batch for draw in part] for batch in batches]
+def _joined(parts: Sequence[list[Draw]], pairs: Sequence[Pair], marks: Sequence[frozenset[str]], count: int, seed: int) -> list[list[Draw]]:
+    """Batches of `count` parts each: of as many sources while an epoch has so many, then of what is left of it, spread over the epoch."""
+
+    def own(part: list[Draw]) -> frozenset[str]:
+        return frozenset().union(*(marks[draw.place] for draw in part))
+
+    def with_sources(part: list[Draw]) -> frozenset[str]:
+        return own(part) | {_group(pairs[draw.place]) for draw in part}
+
+    batches: list[list[Draw]] = []
+    left: list[list[Draw]] = []
+    for epoch, members in groupby(parts, key=lambda part: part[0].epoch):
+        apart, rest = filled([*left, *members], count, with_sources)
+        alike, left = filled(rest, count, own)
+        found = [*apart, *alike]
+        Random(f"{seed}:{epoch}:joined").shuffle(found)
+        batches += [[draw for part in batch for draw in part] for batch in found]
+    return batches
 
 
 def _shuffled(members: Sequence[int], epochs: int, seed: str) -> Iterator[Draw]:
@@ -100,28 +117,17 @@ def _shuffled(members: Sequence[int], epochs: int, seed: str) -> Iterator[Draw]:
         yield from (Draw(epoch, index) for index in order)
 
 
-def _filled(items: Iterable[T], size: int, marks: Callable[[T], frozenset[str]]) -> tuple[list[list[T]], list[T]]:
-    """Whole batches and what is left. What would be twice in a batch waits for the next one, and goes first there."""
-    batches: list[list[T]] = []
-    waiting: list[T] = []
-    batch: list[T] = []
-    taken: set[str] = set()
+def left_out(pairs: Sequence[Pair], batches: Iterable[Iterable[Draw]], epochs: int) -> Counter[str]:
+    """How many draws of a plan are in none of its batches, by task and source."""
+    drawn = Counter(draw.place for batch in batches for draw in batch)
+    left: Counter[str] = Counter()
+    for place, pair in enumerate(pairs):
+        left[_group(pair)] += epochs - drawn[place]
+    return +left
 
-    def take(item: T) -> bool:
-        fits = len(batch) < size and taken.isdisjoint(marks(item))
-        if fits:
-            taken.update(marks(item))
-            batch.append(item)
-        return fits
 
-    for item in items:
-        if not take(item):
-            waiting.append(item)
-        while len(batch) == size:
-            batches.append(batch)
-            batch, taken = [], set()
-            waiting = [earlier for earlier in waiting if not take(earlier)]
-    return batches, [*batch, *waiting]
+def _group(pair: Pair) -> str:
+    return f"{pair.task} of {pair.source}" if pair.source else f"{pair.task}"
 
 
 def drawn_negatives(pair: Pair, count: int, seed: str) -> list[int]:

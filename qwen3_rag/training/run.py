@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hardware import select_device
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.training import processes
-from qwen3_rag.training.batches import Batches, plan
+from qwen3_rag.training.batches import Batches, left_out, plan
 from qwen3_rag.training.current import current_embedder, current_reranker
 from qwen3_rag.training.data import RunData, open_data
 from qwen3_rag.training.embedder_trainer import EmbedderTrainer
@@ -91,7 +92,7 @@ def _train(settings: Training, kind: ModelKind, parts: Parts, console: Console) 
     if read_record(place).get("finished"):
         _say(console, f"{place} is finished already. Name another output to train again.")
         return place
-    batches = _batches(settings, data)
+    batches = _batches(settings, data, console)
     with _quiet():
         trainer, judge = parts(_adapted(network, settings), data, batches)
         _keep(settings.output, record)
@@ -146,7 +147,7 @@ def _lasting(record: dict[str, Any]) -> dict[str, Any]:
     return {"settings": kept, "digest": record["data"]["digest"], "base": record["base_revision"], "kind": record["kind"]}
 
 
-def _batches(settings: Training, data: RunData) -> Batches:
+def _batches(settings: Training, data: RunData, console: Console) -> Batches:
     planned = plan(
         data.pairs,
         settings.batch_size,
@@ -155,8 +156,17 @@ def _batches(settings: Training, data: RunData) -> Batches:
         by_source=settings.by_source,
         sources_per_batch=settings.sources_per_batch,
     )
+    if left := left_out(data.pairs, planned, settings.epochs):
+        _say(console, f"{left.total()} of {settings.epochs * len(data.pairs)} draws are left out: {_why(left, settings.batch_size)}")
     planned = planned[: settings.max_steps] if settings.max_steps else planned
     return Batches(data.pairs, planned, settings.negatives, settings.seed, processes.count(), data.scores)
+
+
+def _why(left: Counter[str], size: int) -> str:
+    if left.total() < size:
+        return f"they do not fill a batch of {size}."
+    most = ", ".join(f"{count} {name}" for name, count in left.most_common(5))
+    return f"a batch of {size} would have their document or query twice ({most}). A smaller batch_size takes more of them."
 
 
 def _adapted(network: Network, settings: Training) -> Network:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.models.prompts import EmbeddingTemplate, RerankTemplate
 from qwen3_rag.models.tokenization import TextTokenizer
-from qwen3_rag.training.batches import Batches, document_number, embedder_batch, plan, reranker_batch
+from qwen3_rag.training.batches import Batches, document_number, embedder_batch, left_out, plan, reranker_batch
 from qwen3_rag.training.pairs import Pair, Task, teacher_scores
 
 PAIRS = [Pair(f"question {number}", f"document {number}", tuple(f"wrong {number}.{k}" for k in range(4))) for number in range(23)]
@@ -67,6 +67,43 @@ def test_several_sources_share_a_batch():
     for by_source, parts in ((True, 3), (False, 2)):
         with pytest.raises(ConfigurationError, match="sources_per_batch"):
             plan(pairs, 8, 2, by_source=by_source, sources_per_batch=parts)
+
+
+@pytest.mark.parametrize("sources", [4, 7])
+def test_as_many_sources_as_are_asked_for_share_each_batch(sources: int):
+    pairs = [Pair(f"q{i}", f"d{i}", source=str(i % sources)) for i in range(sources * 80)]
+    batches = plan(pairs, 8, 2, by_source=True, sources_per_batch=4)
+    assert len(batches) == sources * 80 * 2 / 8
+    found = [Counter(pairs[draw.place].source for draw in batch) for batch in batches]
+    assert sum(set(counts.values()) == {2} for counts in found) >= len(batches) - (0 if sources == 4 else 4)
+    assert batches == plan(pairs, 8, 2, by_source=True, sources_per_batch=4)
+
+
+def test_tasks_without_a_source_share_batches_too():
+    pairs = [Pair(f"q{i}", f"d{i}", task=list(Task)[i % 2]) for i in range(80)]
+    batches = plan(pairs, 8, 1, by_source=True, sources_per_batch=2)
+    assert all(Counter(pairs[draw.place].task for draw in batch) == {Task.RETRIEVAL: 4, Task.BITEXT: 4} for batch in batches)
+
+
+def test_what_a_large_source_has_too_much_is_spread_over_the_epoch():
+    pairs = [Pair(f"q{i}", f"d{i}", source="small" if i % 5 == 0 else "large") for i in range(1000)]
+    batches = plan(pairs, 10, 2, by_source=True, sources_per_batch=2)
+    shared = [len({pairs[draw.place].source for draw in batch}) == 2 for batch in batches]
+    assert (len(batches), sum(shared)) == (200, 80)
+    assert [len({draw.epoch for draw in batch}) for batch in batches] == [1] * 200
+    assert all(10 <= sum(shared[first : first + 50]) <= 30 for first in range(0, 200, 50))
+
+
+@pytest.mark.parametrize("by_source", [False, True])
+def test_draws_that_are_left_out_are_counted(by_source: bool):
+    pairs = [Pair(f"q{i}", f"d{i}") for i in range(100)]
+    pairs += [Pair(f"m{i}", f"label {i % 5}", task=Task.CLASSIFICATION, source="mail") for i in range(100)]
+    batches = plan(pairs, 20, 1, by_source=by_source)
+    left = left_out(pairs, batches, 1)
+    assert left.total() + sum(map(len, batches)) == 200
+    assert left["classification of mail"] == (100 if by_source else 100 - 5 * len(batches))
+    assert left_out(PAIRS, plan(PAIRS, 5, 3), 3) == {"retrieval": 4}
+    assert left_out(PAIRS, plan(PAIRS, 23, 3), 3) == {}
 
 
 def test_too_few_pairs():

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from qwen3_rag.training.batches import Batches, plan
 from qwen3_rag.training.embedder_trainer import EmbedderTrainer
 from qwen3_rag.training.evaluation import Figures, judge_embedder
 from qwen3_rag.training.network import Network
-from qwen3_rag.training.pairs import write_pairs
+from qwen3_rag.training.pairs import Pair, Task, write_pairs
 from qwen3_rag.training.run import train_embedder, train_reranker
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining
 from qwen3_rag.training.trainer import PackedTrainer
@@ -128,6 +129,17 @@ def test_a_run_whose_settings_do_not_fit_leaves_its_folder_to_the_corrected_one(
     with pytest.raises((ConfigurationError, TrainingDataError)):
         train_embedder(embedder_settings(tmp_path, tiny, "run", max_steps=1, **wrong), QUIET)
     assert train_embedder(embedder_settings(tmp_path, tiny, "run", max_steps=1), QUIET).is_dir()
+
+
+def test_a_run_says_what_it_does_not_draw(tmp_path: Path, tiny: Path):
+    once = {"max_steps": 1, "evaluate_every": 1000}
+    for classes, expected in ((0, "4 of 120 draws are left out: they do not fill a batch of 29."), (40, r"(95 classification of mail)")):
+        settings = embedder_settings(tmp_path, tiny, f"run{classes}", batch_size=29, **once)
+        labelled = [Pair(f"mail {number}", f"label {number % 5}", task=Task.CLASSIFICATION, source="mail") for number in range(classes)]
+        write_pairs(tmp_path / "pairs.jsonl", [*make_pairs(), *labelled])
+        console = Console(file=StringIO())
+        train_embedder(settings, console)
+        assert expected in console.file.getvalue()
 
 
 def test_a_reranker_learns_what_it_is_taught(tmp_path: Path, tiny: Path):
