@@ -115,10 +115,13 @@ class Generation:
         self._client = client
         self._journal = journal
         self._progress = progress
+        self._fault: Exception | None = None
         self.tally = Tally(0)
 
     async def run(self, jobs: Sequence[Job]) -> list[Pair]:
         """The pairs of all jobs, in their order, without those that were given up.
+
+        On an error no further call is made; it is raised once the answers under way have come and are kept, for they are billed.
 
         Raises:
             RemoteError: the server does not answer, or refuses.
@@ -130,15 +133,18 @@ class Generation:
 
         async def work() -> None:
             for index, job in waiting:
-                pairs[index] = await self._make(job)
+                try:
+                    pairs[index] = await self._make(job)
+                except Exception as error:  # noqa: BLE001 - raised as soon as nothing is under way any more
+                    self._fault = self._fault or error
+                    return
                 self._progress(self.tally)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._server.concurrency):
-                    group.create_task(work())
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._server.concurrency):
+                group.create_task(work())
+        if self._fault is not None:
+            raise self._fault
         return [pair for pair in pairs if pair is not None]
 
     async def _make(self, job: Job) -> Pair | None:
@@ -198,13 +204,15 @@ class Generation:
         if known is not None:
             self.tally.remembered.add(known)
             return known
-        self._check_cost()
+        self._check_going()
         completion = await self._client.complete(messages, schema, seed)
         self._journal.put(key, completion)
         self.tally.paid.add(completion)
         return completion
 
-    def _check_cost(self) -> None:
+    def _check_going(self) -> None:
+        if self._fault is not None:
+            raise self._fault
         spent, most = self.tally.paid.cost(self._server) + self.tally.remembered.cost(self._server), self._server.most_cost
         if most is not None and spent >= most:
             raise TrainingError(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -120,8 +121,26 @@ async def test_a_refusal_ends_the_run_and_what_came_before_is_kept(
     model.spoilt = lambda prompt, times: None
     before = model.calls
     _, tally = await generate(server, tmp_path / "j.jsonl")
-    assert tally.remembered.calls >= before - server.concurrency
-    assert tally.remembered.calls + tally.paid.calls == 24
+    assert tally.remembered.calls == before
+    assert tally.remembered.calls + tally.paid.calls == model.calls == 24
+
+
+@pytest.mark.parametrize("fault", ["cost", "refusal", "own"])
+async def test_answers_under_way_are_kept_when_a_run_ends(
+    chat: InferenceServer, server: ServerSettings, model: ChatModel, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+):
+    model.delay = 0.1
+    server = replace(server, concurrency=6)
+    if fault == "refusal":
+        chat.faults.replies = [Reply(401, {"error": "credit used up"})]  # at once, while five others wait
+    if fault == "own":
+        monkeypatch.setattr("qwen3_rag.training.synthesis.run._checked", Mock(side_effect=ZeroDivisionError))
+    with pytest.raises((TrainingError, RemoteResponseError, ZeroDivisionError)):
+        await generate(replace(server, most_cost=0.2 if fault == "cost" else None), tmp_path / "j.jsonl")
+    assert 5 <= model.calls < 12
+    monkeypatch.undo()
+    _, tally = await generate(server, tmp_path / "j.jsonl")
+    assert tally.remembered.calls + tally.paid.calls == model.calls == 24
 
 
 async def test_all_tasks_in_the_languages_ordered(server: ServerSettings, tmp_path: Path):
