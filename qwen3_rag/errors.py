@@ -13,6 +13,7 @@
     │   └── RemoteError              an inference server
     │       ├── RemoteUnavailableError   it cannot be reached, or is not able to answer now
     │       └── RemoteResponseError      it refuses the request, or its answer cannot be used
+    │           └── RequestRefusedError      it refuses this very request, and may take another
     ├── SourceError                  a document could not be read
     │   ├── UnsupportedFormatError   no reader knows this kind of file
     │   └── SourceUnavailableError   the file or folder itself cannot be reached
@@ -93,6 +94,14 @@ class RemoteUnavailableError(RemoteError):
 
 class RemoteResponseError(RemoteError):
     """The inference server refuses the request, or its answer cannot be used."""
+
+
+class RequestRefusedError(RemoteResponseError):
+    """The inference server refuses this very request, such as one that is too long for it, and may take another. `reason` quotes it."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SourceError(Qwen3RagError):

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from qwen3_rag.errors import ConfigurationError, MissingExtraError, RemoteError, RemoteResponseError, RemoteUnavailableError
+from qwen3_rag.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    RemoteError,
+    RemoteResponseError,
+    RemoteUnavailableError,
+    RequestRefusedError,
+)
 from qwen3_rag.training.synthesis.journal import Completion
 from qwen3_rag.training.synthesis.settings import AnswerFormat, ServerSettings
 
@@ -17,6 +24,8 @@ NO_KEY = "none"
 """What servers that want no key are sent: the client insists on one."""
 _QUOTED = 300
 _TRANSIENT = frozenset({408, 409, 429})
+_OF_THE_REQUEST = frozenset({400, 413, 422})
+"""What servers say of a prompt that is too long, or that they do not want to answer."""
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -57,6 +66,7 @@ class ChatClient:
 
         Raises:
             RemoteUnavailableError: no answer, however often it was asked.
+            RequestRefusedError: the server refuses this prompt, which need not mean that it refuses others.
             RemoteResponseError: the server refuses, or answers with what is no chat completion.
         """
         from openai import OpenAIError
@@ -105,7 +115,8 @@ class ChatClient:
             hint = {401: " Give its key as OPENAI_API_KEY.", 403: " Give its key as OPENAI_API_KEY."}.get(
                 error.status_code, " Check `url` (it ends in /v1), `model`, `answer_format` and `extra`."
             )
-            return RemoteResponseError(f"{place} refuses the request ({said}).{hint} {kept}")
+            message = f"{place} refuses the request ({said}).{hint} {kept}"
+            return RequestRefusedError(message, reason=said) if error.status_code in _OF_THE_REQUEST else RemoteResponseError(message)
         if isinstance(error, APIConnectionError):
             reason = str(error.__cause__ or error) or type(error).__name__
             return RemoteUnavailableError(

@@ -15,6 +15,9 @@ from qwen3_rag.training.synthesis.run import Tally
 from qwen3_rag.training.synthesis.settings import FilterSettings, ServerSettings, SynthesisSettings
 from qwen3_rag.training.synthesis.synthesize import dry_run, synthesize
 
+_SHOWN = 5
+"""Faults and refusals, each; the whole lists are in the JSON."""
+
 
 def show_dry_run(console: Console, settings: SynthesisSettings) -> None:
     """The prompts of the first passages, then how many calls a run would make."""
@@ -40,10 +43,14 @@ def show_synthesis(
     if as_json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        faults = report.pop("faults")
+        faults, refused = report.pop("faults"), report.pop("refused")
         rendering.show_fields(console, report)
-        for fault, count in list(faults.items())[:5]:
+        for fault, count in list(faults.items())[:_SHOWN]:
             console.print(f"[dim]asked again {count} times:[/] {escape(fault)}", highlight=False)
+        for passage, reason in list(refused.items())[:_SHOWN]:
+            console.print(f"[dim]refused, passage[/] {escape(passage)}: {escape(reason)}", highlight=False)
+        if len(refused) > _SHOWN:
+            console.print(f"[dim]and {len(refused) - _SHOWN} more; --json has them all[/]", highlight=False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from qwen3_rag.errors import ConfigurationError, TrainingError
+from qwen3_rag.errors import ConfigurationError, RequestRefusedError, TrainingError
 from qwen3_rag.training.pairs import Pair, Task, fingerprint
 from qwen3_rag.training.passages import language_of
 from qwen3_rag.training.synthesis import answers, prompts
@@ -28,6 +28,8 @@ LENGTHS = ((4, 8), (8, 16), (16, 30))
 """Words of each text, drawn; keywords are always short."""
 SHORT = (2, 6)
 CALLS_PER_PAIR = 2
+MOST_REFUSED = 20
+"""So many pairs in a row that the server refuses are no matter of their passages."""
 _CONFUSED_WITH = ("en", "de", "fr", "es", "it", "zh", "ja", "ru")
 """Languages that a model falls into when it was asked for another."""
 
@@ -81,7 +83,10 @@ class Usage:
 
 @dataclass(slots=True)
 class Tally:
-    """How far a run is: `paid` was called now, `remembered` comes from the journal, `faults` tells why answers were asked for again."""
+    """How far a run is: `paid` was called now, `remembered` comes from the journal, `faults` tells why answers were asked for again.
+
+    `refused` tells what the server said of passages, by their ids, that it would not be asked about; their pairs are given up.
+    """
 
     jobs: int
     made: int = 0
@@ -89,6 +94,7 @@ class Tally:
     paid: Usage = field(default_factory=Usage)
     remembered: Usage = field(default_factory=Usage)
     faults: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class Generation:
@@ -116,6 +122,7 @@ class Generation:
         self._journal = journal
         self._progress = progress
         self._fault: Exception | None = None
+        self._refused_in_a_row = 0
         self.tally = Tally(0)
 
     async def run(self, jobs: Sequence[Job]) -> list[Pair]:
@@ -124,7 +131,7 @@ class Generation:
         On an error no further call is made; it is raised once the answers under way have come and are kept, for they are billed.
 
         Raises:
-            RemoteError: the server does not answer, or refuses.
+            RemoteError: the server does not answer, or refuses: all passages, many in a row, or for another reason than what is asked.
             TrainingError: the most that may be spent was spent.
         """
         self.tally.jobs = len(jobs)
@@ -153,10 +160,23 @@ class Generation:
             order = order_of(job, chosen, self._settings)
             written = await self._written(job, order)
         except answers.AnswerError:
+            self._refused_in_a_row = 0
             self.tally.given_up += 1
             return None
+        except RequestRefusedError as error:
+            self._give_up(job, error)
+            return None
+        self._refused_in_a_row = 0
         self.tally.made += 1
         return _pair(job, order, written)
+
+    def _give_up(self, job: Job, error: RequestRefusedError) -> None:
+        """Go on without the pair, unless nothing says that others fare better."""
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row >= min(MOST_REFUSED, self.tally.jobs):
+            raise error
+        self.tally.given_up += 1
+        self.tally.refused[job.passage.id] = error.reason
 
     async def _configuration(self, job: Job) -> answers.Configuration:
         messages = prompts.configuration_prompt(job.task, job.passage.embedding_text, offered_roles(job, self._settings.seed))

@@ -33,7 +33,10 @@ SHOWN_PASSAGES = 2
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came out: pairs kept, why others were dropped, how many were given up, and what was spent now and in all."""
+    """What came out: pairs kept, why others were dropped, how many were given up, and what was spent now and in all.
+
+    `tally` tells further why answers were asked for again, and what the server said of passages that it refused.
+    """
 
     passages: int
     kept: int
@@ -53,6 +56,7 @@ class Report:
             "kept": self.kept,
             "dropped": {str(reason): count for reason, count in sorted(self.dropped.items())},
             "faults": dict(self.tally.faults.most_common()),
+            "refused": self.tally.refused,
             "calls": paid.calls,
             "calls_remembered": known.calls,
             "prompt_tokens": paid.prompt_tokens + known.prompt_tokens,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from qwen3_rag.errors import ConfigurationError, RemoteUnavailableError
 from qwen3_rag.training.cli import train_app
 from qwen3_rag.training.pairs import read_pairs
-from tests.models.remote.server import InferenceServer
+from tests.models.remote.server import InferenceServer, Reply
 from tests.training.synthesis.chat_server import ChatModel
 
 
@@ -68,6 +68,14 @@ def test_one_files_settings_from_passages_to_negatives(settings: Path, model: Ch
     assert [pair.query for pair in mined] == [pair.query for pair in read_pairs(tmp_path / "synthetic.jsonl")]
     assert max(len(pair.negatives) for pair in mined) == 3
     assert all(pair.positive not in pair.negatives for pair in mined)
+
+
+def test_a_report_names_passages_that_were_refused(settings: Path, chat: InferenceServer):
+    chat.faults.replies = [Reply(413, {"error": "too long"})]
+    assert "refused, passage p" in run("synthesize", "--settings", str(settings))
+    chat.faults.replies = [Reply(413, {"error": "too long"})]
+    report = json.loads(run("synthesize", "--settings", str(settings), "--json"))
+    assert list(report["refused"].values()) == ["""HTTP 413: '{"error": "too long"}'"""]
 
 
 def test_a_dry_run_shows_prompts(settings: Path, model: ChatModel):

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from qwen3_rag.errors import ConfigurationError, RemoteResponseError, TrainingError
+from qwen3_rag.errors import ConfigurationError, RemoteResponseError, RequestRefusedError, TrainingError
 from qwen3_rag.training.pairs import Pair, Task
 from qwen3_rag.training.synthesis.client import ChatClient
 from qwen3_rag.training.synthesis.journal import Journal
 from qwen3_rag.training.synthesis.run import Generation, Tally, jobs_of
 from qwen3_rag.training.synthesis.settings import ServerSettings, SynthesisSettings
 from qwen3_rag.types import Passage
-from tests.models.remote.server import InferenceServer, Reply
+from tests.models.remote.server import InferenceServer, Reply, Request
 from tests.training.synthesis.chat_server import ChatModel, is_configuration
 from tests.training.synthesis.conftest import PASSAGES, ROLES
 
@@ -133,14 +133,44 @@ async def test_answers_under_way_are_kept_when_a_run_ends(
     server = replace(server, concurrency=6)
     if fault == "refusal":
         chat.faults.replies = [Reply(401, {"error": "credit used up"})]  # at once, while five others wait
-    if fault == "own":
-        monkeypatch.setattr("qwen3_rag.training.synthesis.run._checked", Mock(side_effect=ZeroDivisionError))
-    with pytest.raises((TrainingError, RemoteResponseError, ZeroDivisionError)):
-        await generate(replace(server, most_cost=0.2 if fault == "cost" else None), tmp_path / "j.jsonl")
+    limited = replace(server, most_cost=0.2 if fault == "cost" else None)
+    with monkeypatch.context() as changed:
+        if fault == "own":
+            changed.setattr("qwen3_rag.training.synthesis.run._checked", Mock(side_effect=ZeroDivisionError))
+        with pytest.raises((TrainingError, RemoteResponseError, ZeroDivisionError)):
+            await generate(limited, tmp_path / "j.jsonl")
     assert 5 <= model.calls < 12
-    monkeypatch.undo()
     _, tally = await generate(server, tmp_path / "j.jsonl")
     assert tally.remembered.calls + tally.paid.calls == model.calls == 24
+
+
+def refusing(chat: InferenceServer, word: str, status: int) -> Callable[[Request], Reply]:
+    """What the server says when it takes no prompts with a word in them."""
+    answer = chat.answer
+    return lambda asked: Reply(status, {"error": "too long"}) if word in json.dumps(asked.body) else answer(asked)
+
+
+async def test_a_passage_that_the_server_refuses_is_given_up(
+    chat: InferenceServer, server: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as changed:
+        changed.setattr(chat, "answer", refusing(chat, "kettle", 400))
+        pairs, tally = await generate(server, tmp_path / "j.jsonl")
+    assert (len(pairs), tally.made, tally.given_up, tally.paid.calls) == (11, 11, 1, 22)
+    assert tally.refused == {"p0": """HTTP 400: '{"error": "too long"}'"""}
+    again, tally = await generate(server, tmp_path / "j.jsonl")
+    assert ([pair for pair in again if "kettle" not in pair.positive], len(again), tally.paid.calls) == (pairs, 12, 2)
+
+
+@pytest.mark.parametrize(("passages", "sent"), [(PASSAGES[:2], 2), (PASSAGES * 3, 20)], ids=["few", "many"])
+async def test_what_is_always_refused_is_no_matter_of_the_passages(
+    chat: InferenceServer, server: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passages: Sequence[Passage], sent: int
+):
+    refused: list[Request] = []
+    monkeypatch.setattr(chat, "answer", lambda asked: refused.append(asked) or Reply(422, {"error": "extra: unknown"}))
+    with pytest.raises(RequestRefusedError, match=r"HTTP 422.*Check `url`"):
+        await generate(server, tmp_path / "j.jsonl", passages=passages)
+    assert sent <= len(refused) < sent + server.concurrency
 
 
 async def test_all_tasks_in_the_languages_ordered(server: ServerSettings, tmp_path: Path):
