@@ -59,7 +59,7 @@ def synthesize(
     from qwen3_rag.training.synthesis.console import show_dry_run, show_synthesis
 
     if dry_run:
-        show_dry_run(out, chosen)
+        show_dry_run(out, chosen, as_json=as_json)
     else:
         show_synthesis(out, chosen, server, filters, api_key=api_key, as_json=as_json)
 

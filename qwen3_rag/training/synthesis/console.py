@@ -19,9 +19,12 @@ _SHOWN = 5
 """Faults and refusals, each; the whole lists are in the JSON."""
 
 
-def show_dry_run(console: Console, settings: SynthesisSettings) -> None:
+def show_dry_run(console: Console, settings: SynthesisSettings, *, as_json: bool) -> None:
     """The prompts of the first passages, then how many calls a run would make."""
     planned = dry_run(settings)
+    if as_json:
+        print(json.dumps(planned.to_dict(), ensure_ascii=False, indent=2))
+        return
     for messages in planned.prompts:
         for message in messages:
             console.rule(message["role"])

@@ -76,6 +76,11 @@ class DryRun:
     calls: int
     prompts: tuple[Messages, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        prompts = [[dict(message) for message in messages] for messages in self.prompts]
+        return {"passages": self.passages, "pairs": self.pairs, "calls": self.calls, "prompts": prompts}
+
 
 def synthesize(
     settings: SynthesisSettings,

@@ -82,6 +82,9 @@ def test_a_dry_run_shows_prompts(settings: Path, model: ChatModel):
     shown = run("synthesize", "--settings", str(settings), "--dry-run")
     assert "kettle" in shown
     assert "12 passages, 12 pairs, 24 calls" in shown
+    planned = json.loads(run("synthesize", "--settings", str(settings), "--dry-run", "--json"))
+    assert [planned[name] for name in ("passages", "pairs", "calls")] == [12, 12, 24]
+    assert [message["role"] for message in planned["prompts"][0]] == ["system", "user"]
     assert model.calls == 0
 
 
