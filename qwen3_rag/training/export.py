@@ -21,6 +21,7 @@ from qwen3_rag.models.checkpoint import WEIGHTS_FILE, Checkpoint
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.hub import ModelKind, locate
 from qwen3_rag.models.reranker import Reranker
+from qwen3_rag.settings import NANO
 from qwen3_rag.training.card import model_card
 from qwen3_rag.training.data import open_dev
 from qwen3_rag.training.evaluation import (
@@ -63,16 +64,16 @@ def merge_models(settings: Merging) -> Path:
     """Merge trained models, and where named the one they started from, and record of what. Returns the folder.
 
     Raises:
-        ConfigurationError: too few, weights that do not fit, models of different kinds or origins, or an output that is not empty.
+        ConfigurationError: too few, weights that do not fit, models of different kinds or origins, one without a record that is not the
+            others' origin, or an output that is not empty.
         ModelFormatError: a folder without weights, or of another shape than the first.
         ModelNotFoundError: neither a folder nor the name of a model.
     """
     require_training()
-    folders = [locate(str(name), ModelKind.EMBEDDER).folder for name in settings.checkpoints]
+    kind = _kind(settings.checkpoints)
+    folders = [locate(str(name), kind).folder for name in settings.checkpoints]
     records = [read_record(folder) for folder in folders]
-    origins = {(record.get("kind"), record.get("origin", {}).get("revision")) for record in records if record}
-    if len(origins) > 1:
-        raise ConfigurationError(f"These models did not start from the same one: {_listed(settings.checkpoints)}. Merge models that did.")
+    _check_origins(settings.checkpoints, folders, records)
     place = merge_checkpoints(folders, settings.output, settings.weights or None)
     first = next((record for record in records if record), {})
     weights = list(settings.weights or [1.0] * len(records))
@@ -81,6 +82,32 @@ def merge_models(settings: Merging) -> Path:
     ]
     write_json(place / RECORD, {**first, "merged": merged})
     return place
+
+
+def _kind(names: Sequence[Path]) -> ModelKind:
+    """What the trained ones among models are for: nano is then that of this kind."""
+    records = [read_record(name.expanduser()) for name in names if str(name) != NANO]
+    return ModelKind(next((record["kind"] for record in records if "kind" in record), ModelKind.EMBEDDER))
+
+
+def _check_origins(names: Sequence[Path], folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
+    """Refuse models that did not start from the same weights. One without a record may be these weights themselves.
+
+    Raises:
+        ConfigurationError: naming those that do not fit.
+    """
+    origins = {(record.get("kind"), record.get("origin", {}).get("revision")) for record in records if record}
+    if len(origins) > 1:
+        raise ConfigurationError(f"These models did not start from the same one: {_listed(names)}. Merge models that did.")
+    origin = next((record["origin"] for record in records if "origin" in record), None)
+    if origin is None:
+        return
+    for name, folder, record in zip(names, folders, records, strict=True):
+        if not record and Checkpoint.open(folder).revision != origin["revision"]:
+            raise ConfigurationError(
+                f"{name} has no {RECORD}, and its weights are not those of {origin['model']} that the others started from. Leave it out, "
+                "or name the very model that they started from."
+            )
 
 
 def export_model(settings: Exporting, console: Console | None = None, *, force: bool = False) -> Path:
@@ -97,6 +124,9 @@ def export_model(settings: Exporting, console: Console | None = None, *, force: 
         raise ConfigurationError(f"{settings.output} exists already. Name a new folder for the export, or delete that one.")
     record = read_record(settings.checkpoint)
     kind, base, training = _origin(settings, record)
+    revision = Checkpoint.open(locate(base, kind).folder).revision
+    if record.get("origin", {}).get("model") == base and record["origin"]["revision"] != revision:
+        console.print(_changed(base, settings.checkpoint), style="yellow", highlight=False, markup=False)
     sets = _sets(settings, training)
     compared = _compare(kind, base, settings, sets, training)
     _show(console, compared, general=len(sets) > 1)
@@ -106,11 +136,19 @@ def export_model(settings: Exporting, console: Console | None = None, *, force: 
             f"{settings.checkpoint} is worse than {base} on {', '.join(worse)}, and was not exported. Train it otherwise, merge it with an "
             "earlier model, or write it all the same: --force"
         )
-    record = {**record, "kind": kind.value, "base": base, "compared": [item.to_dict() for item in compared], "forced": bool(worse)}
+    record |= {"kind": kind.value, "base": base, "base_revision": revision}
+    record |= {"compared": [item.to_dict() for item in compared], "forced": bool(worse)}
     with replaced_folder(settings.output) as partial:
         _write(partial, settings, kind, record)
     console.print(f"{settings.output}", highlight=False, markup=False)
     return settings.output
+
+
+def _changed(base: str, checkpoint: Path) -> str:
+    return (
+        f"{base} has other weights now than when {checkpoint} was trained from it, and it is compared with those of now. Name a copy of "
+        "the earlier ones: --base FOLDER"
+    )
 
 
 def _origin(settings: Exporting, record: dict[str, Any]) -> tuple[ModelKind, str, Training | None]:
@@ -119,7 +157,10 @@ def _origin(settings: Exporting, record: dict[str, Any]) -> tuple[ModelKind, str
         raise ConfigurationError(f"{settings.checkpoint} does not say what it was trained from. Name the model to compare with: --base")
     kind = ModelKind(record.get("kind", ModelKind.EMBEDDER))
     value: type[Training] = EmbedderTraining if kind is ModelKind.EMBEDDER else RerankerTraining
-    return kind, base, TypeAdapter(value).validate_python(record["settings"]) if "settings" in record else None
+    if "settings" not in record:
+        return kind, base, None
+    # On which device it was trained, a number of a GPU too, does not matter any more.
+    return kind, base, TypeAdapter(value).validate_python({**record["settings"], "device": "auto"})
 
 
 def _sets(settings: Exporting, training: Training | None) -> list[tuple[Judged, float]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from typer.testing import CliRunner
 
 from qwen3_rag import cli
 from qwen3_rag.errors import ConfigurationError, ModelNotFoundError, WorseModelError
+from qwen3_rag.models.checkpoint import Checkpoint
 from qwen3_rag.models.embedder import Embedder
-from qwen3_rag.models.hub import nano_folder
+from qwen3_rag.models.hub import ModelKind, nano_folder
 from qwen3_rag.models.prompts import query_text
 from qwen3_rag.models.reranker import Reranker
 from qwen3_rag.training.export import export_model, merge_models
@@ -175,7 +178,8 @@ def test_merging_records_what_was_merged(tmp_path: Path):
 
 
 def test_the_model_a_training_started_from_is_merged_by_its_name(tmp_path: Path, ruined: Path):
-    (ruined / "training.json").write_text(json.dumps({"kind": "embedder", "origin": {"model": "nano", "revision": "r"}}))
+    origin = {"model": "nano", "revision": Checkpoint.open(nano_folder()).revision}
+    (ruined / "training.json").write_text(json.dumps({"kind": "embedder", "origin": origin}))
     place = merge_models(Merging(checkpoints=(ruined, Path("nano")), output=tmp_path / "merged", weights=(1.0, 3.0)))
     before, after, merged = (load_file(folder / "model.safetensors") for folder in (nano_folder(), ruined, place))
     for name, tensor in merged.items():
@@ -183,6 +187,46 @@ def test_the_model_a_training_started_from_is_merged_by_its_name(tmp_path: Path,
     assert [part["checkpoint"] for part in json.loads((place / "training.json").read_text())["merged"]] == [str(ruined), "nano"]
     with pytest.raises(ModelNotFoundError, match="no folder"):
         merge_models(Merging(checkpoints=(ruined, tmp_path / "nowhere"), output=tmp_path / "again"))
+
+
+def test_what_has_no_record_must_be_what_the_others_started_from(tmp_path: Path, tiny: Path):
+    origin = {"model": "tiny", "revision": Checkpoint.open(tiny).revision}
+    trained = [make_checkpoint(tmp_path / name, context=1024) for name in ("a", "b")]
+    for folder in trained:
+        (folder / "training.json").write_text(json.dumps({"kind": "embedder", "origin": origin}))
+    copy, other = tmp_path / "copy", tmp_path / "other"
+    for folder in (copy, other):
+        shutil.copytree(tiny, folder)
+    merge_models(Merging(checkpoints=(*trained, copy), output=tmp_path / "merged"))
+    tensors = {name: torch.randn_like(tensor) for name, tensor in load_file(tiny / "model.safetensors").items()}
+    save_file(tensors, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigurationError, match=r"other has no training\.json, and its weights are not those of tiny.*Leave it out"):
+        merge_models(Merging(checkpoints=(*trained, other), output=tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
+
+
+def test_nano_among_rerankers_is_the_reranker(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    trained = make_checkpoint(tmp_path / "trained", context=1024)
+    record = {"kind": "reranker", "origin": {"model": "nano", "revision": Checkpoint.open(tiny).revision}}
+    (trained / "training.json").write_text(json.dumps(record))
+    monkeypatch.setattr("qwen3_rag.models.hub.nano_folder", lambda kind: tiny if kind is ModelKind.RERANKER else nano_folder())
+    place = merge_models(Merging(checkpoints=(trained, Path("nano")), output=tmp_path / "merged"))
+    assert json.loads((place / "training.json").read_text())["kind"] == "reranker"
+
+
+def test_an_export_says_when_the_model_before_has_changed(tmp_path: Path, dev: Path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    copy_description(nano_folder(), copy)
+    shutil.copyfile(nano_folder() / "model.safetensors", copy / "model.safetensors")
+    now = Checkpoint.open(nano_folder()).revision
+    for revision in (now, "earlier"):
+        record = {"kind": "embedder", "base_revision": "of a stage", "origin": {"model": "nano", "revision": revision}}
+        (copy / "training.json").write_text(json.dumps(record))
+        console = Console(file=StringIO(), width=1000)
+        place = export_model(Exporting(checkpoint=copy, output=tmp_path / revision, dev=(dev,)), console)
+        assert ("nano has other weights now than when" in console.file.getvalue()) == (revision == "earlier")
+        assert json.loads((place / "training.json").read_text())["base_revision"] == now
 
 
 def test_the_verbs_from_pairs_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
