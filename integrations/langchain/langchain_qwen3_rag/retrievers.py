@@ -17,7 +17,7 @@ from qwen3_rag import KnowledgeBase, Passages
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.types import Hits
 
-_SAME = ("instruction", "mode", "rerank", "candidates", "rerank_weight", "rerank_deadline", "explain")
+_SAME = ("instruction", "mode", "rerank", "candidates", "fusion", "dense_weight", "rrf_k", "rerank_weight", "rerank_deadline", "explain")
 """Fields with the core's own names."""
 _PER_CALL = ("k", "filter", "score_threshold", *_SAME)
 
@@ -49,6 +49,12 @@ class Qwen3Retriever(BaseRetriever):
     """None reranks where there is a reranker, True insists on one, False does not."""
     candidates: int | None = None
     """How many documents are recalled for reranking; None is several times `k`."""
+    fusion: str | None = None
+    """completed, rrf or dbsf; None is as the knowledge base is set, and so it is with the two below."""
+    dense_weight: float | None = Field(default=None, ge=0, le=1)
+    """The vectors' share in fusion; BM25 has the rest."""
+    rrf_k: int | None = Field(default=None, ge=1)
+    """The constant of fusion by ranks."""
     score_threshold: float | None = None
     """Least score: the reranker's where it ran, else that of recall."""
     rerank_weight: float | None = Field(default=None, ge=0, le=1)

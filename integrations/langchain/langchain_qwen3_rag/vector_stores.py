@@ -39,7 +39,7 @@ class Qwen3VectorStore(VectorStore):
     Search is hybrid: dense and lexical scores of each candidate are completed and fused. `mode="dense"` or `"lexical"`, here or for one
     call, asks one of them alone. Reranking is another stage in LangChain (`Qwen3Reranker`, `Qwen3Retriever`), so that a search reranks
     only when it is told to: `rerank=True`. Search methods take `filter` (a mapping, with `$` operators or without, or a Qdrant filter) and
-    the keywords of the core's search: `instruction`, `mode`, `rerank`, `candidates`, `fusion`, `dense_weight`, `recall_threshold`,
+    the keywords of the core's search: `instruction`, `mode`, `rerank`, `candidates`, `fusion`, `dense_weight`, `rrf_k`, `recall_threshold`,
     and with `rerank=True` also `rerank_weight`, `rerank_threshold`, `rerank_deadline`.
 
     Example:

@@ -54,6 +54,13 @@ def test_every_field_can_be_given_for_one_call(place: Any):
         retriever.invoke("keys", top_k=3)
 
 
+@pytest.mark.parametrize("options", [{"fusion": "rrf", "rrf_k": 3}, {"dense_weight": 0.0}, {"dense_weight": 1.0}, {"fusion": "dbsf"}])
+def test_fusion_is_the_cores(kb: KnowledgeBase, place: Any, options: dict[str, Any]):
+    hits = kb.search("who holds keys at noon", top_k=5, rerank=False, **options)
+    found = Qwen3Retriever(store=place, k=5, rerank=False, **options).invoke("who holds keys at noon")
+    assert [(document.id, document.metadata["retrieval_score"]) for document in found] == [(hit.id, hit.score) for hit in hits]
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
 async def test_recall_and_reranker_decide_together(kb: KnowledgeBase, place: Any, weight: float):
     query = "who holds keys at noon"

@@ -55,6 +55,20 @@ def test_semantic_hybrid_needs_a_reranker(where: str):
             store.query(VectorStoreQuery(query_str="keys", mode=Mode.SEMANTIC_HYBRID))
 
 
+def test_a_mode_that_reranks_is_not_told_otherwise(store: Qwen3VectorStore):
+    filled(store)
+    with pytest.raises(ConfigurationError, match="mode 'hybrid'"):
+        store.query(VectorStoreQuery(query_str="keys", mode=Mode.SEMANTIC_HYBRID), rerank=False)
+
+
+def test_rrf_k_is_the_constant_of_fusion_by_ranks(store: Qwen3VectorStore):
+    filled(store)
+    vector = HashEmbedder().embed_queries(["keys"])[0].tolist()
+    query = VectorStoreQuery(query_str="keys", query_embedding=vector, mode=Mode.HYBRID, similarity_top_k=1)
+    few, many = (store.query(query, fusion="rrf", rrf_k=k).similarities[0] for k in (1, 60))
+    assert few == pytest.approx(many * 61 / 2)
+
+
 def test_alpha_zero_is_lexical_and_one_is_dense(store: Qwen3VectorStore):
     filled(store)
     opposite = HashEmbedder().embed_queries(["lunch is served at noon"])[0].tolist()

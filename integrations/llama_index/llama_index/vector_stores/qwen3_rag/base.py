@@ -225,9 +225,9 @@ class Qwen3VectorStore(BasePydanticVectorStore):
 
         Args:
             query: what to find.
-            kwargs: `instruction`, `candidates`, `fusion`, `recall_threshold`, `rerank`, `mmr_threshold`, as in `Passages.search`, and
-                where there is reranking `rerank_weight`, `rerank_threshold`, `rerank_deadline`; `qdrant_filters`, a Qdrant filter in place
-                of the query's own.
+            kwargs: `instruction`, `candidates`, `fusion`, `rrf_k`, `recall_threshold`, `rerank`, `mmr_threshold`, as in `Passages.search`,
+                and where there is reranking `rerank_weight`, `rerank_threshold`, `rerank_deadline`; `qdrant_filters`, a Qdrant filter in
+                place of the query's own.
 
         Raises:
             ConfigurationError: a mode or keyword that is not known, a keyword that means nothing in the mode, or words missing that the

@@ -17,6 +17,7 @@ KEYWORDS = frozenset(
         "instruction",
         "candidates",
         "fusion",
+        "rrf_k",
         "recall_threshold",
         "rerank",
         "rerank_weight",
@@ -101,7 +102,9 @@ def _words(query: VectorStoreQuery) -> str:
 
 
 def _check_reranking(mode: VectorStoreQueryMode, given: dict[str, Any]) -> None:
-    """A query that does not rerank must not pass over a threshold that asks for P(yes)."""
+    """A query that does not rerank must not pass over a threshold that asks for P(yes), nor one that reranks over being told not to."""
+    if mode is VectorStoreQueryMode.SEMANTIC_HYBRID and given.get("rerank") is False:
+        raise ConfigurationError("Mode 'semantic_hybrid' reranks, and rerank=False says not to. Without reranking it is mode 'hybrid'.")
     if mode in (VectorStoreQueryMode.SEMANTIC_HYBRID, VectorStoreQueryMode.MMR) or given.get("rerank", False) is not False:
         return
     idle = [name for name in _OF_RERANKING if given.get(name) is not None]
