@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from qdrant_client import models
 from qwen3_rag.errors import CollectionError, StoreError, StoreFullError, StoreLockedError
 from qwen3_rag.store import EdgeClient
 from qwen3_rag.store.edge import files
+from qwen3_rag.store.edge.collection import Collection
+from qwen3_rag.store.edge.store import Store
 
 PARAMS = models.VectorParams(size=4, distance=models.Distance.DOT)
 
@@ -286,3 +288,23 @@ def test_no_engine_process_is_left_behind(tmp_path: Path) -> None:
 
 def test_the_lock_error_is_a_store_error() -> None:
     assert issubclass(StoreLockedError, StoreError)
+
+
+def test_a_new_collection_is_on_the_disk_before_the_store_lists_it(edge: EdgeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: set[int] = set()
+    unsafe: list[str] = []
+    fsync, save = os.fsync, Store._save
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        done.add(os.fstat(descriptor).st_ino)
+
+    def checked(self: Store, collections: Mapping[str, Collection], aliases: Mapping[str, str]) -> None:
+        folder = collections["c"].folder
+        unsafe.extend(str(path) for path in (folder.parent, folder, *folder.rglob("*")) if path.stat().st_ino not in done)
+        save(self, collections, aliases)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(Store, "_save", checked)
+    edge.create_collection("c", vectors_config=PARAMS)
+    assert unsafe == []

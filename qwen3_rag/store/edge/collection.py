@@ -66,6 +66,7 @@ class Collection:
             engine = EngineProcess(folder / shard, config, create=True, lock=lock)
             try:
                 files.write_json(folder / CONFIG_FILE, {"format": _FORMAT, "name": name, "config": config, "shard": shard})
+                files.sync_tree(folder)
                 collection = cls(folder, lock, on_activity)
             except BaseException:
                 engine.kill()
@@ -160,9 +161,15 @@ class Collection:
             self._pending = None
 
     def adopt(self, engine: EngineProcess, shard: Path) -> None:
-        """From now on `engine` serves this collection from `shard`, which holds all that was written. The caller holds `writing`."""
+        """From now on `engine` serves this collection from `shard`, which holds all that was written. The caller holds `writing`.
+
+        All of the shard is on the disk before the collection points to it, and the former one is removed only then: a power cut leaves
+        one of them whole.
+        """
         self._check_open()
         former, former_shard = self._engine, self.shard
+        engine.call("flush")
+        files.sync_tree(shard)
         self._save(self.config, shard.name)
         with self._starting:
             self._engine = engine

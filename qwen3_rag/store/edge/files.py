@@ -95,11 +95,16 @@ def read_json(path: Path) -> Any:
 
 def sync_folder(folder: Path) -> None:
     """Makes names created in or removed from a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Makes a folder durable with everything in it and its own name. What is on the disk already costs next to nothing."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(parent) / name)
+        sync_folder(Path(parent))
+    sync_folder(folder.parent)
 
 
 def copy_shard(source: Path, target: Path) -> None:
@@ -118,6 +123,14 @@ def copy_shard(source: Path, target: Path) -> None:
 def shard_bytes(folder: Path) -> int:
     """Bytes on disk of a folder; holes do not count."""
     return sum(file.lstat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

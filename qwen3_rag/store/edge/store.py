@@ -139,6 +139,7 @@ class Store:
             if any((folder / CONFIG_FILE).exists() for folder in folders.values()):
                 raise StoreError(f"{manifest} is missing, though there are collections. Restore it from a backup.")
             files.write_json(manifest, {"format": _FORMAT, "collections": {}, "aliases": {}})
+            files.sync_folder(self.path.parent)
         content = files.read_json(manifest)
         if content.get("format") != _FORMAT:
             raise StoreError(f"{manifest} has format {content.get('format')!r}; this version reads {_FORMAT}. Upgrade qwen3-rag.")

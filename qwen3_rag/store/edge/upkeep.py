@@ -3,7 +3,8 @@
 Calls into the engine hold Python's global lock, and `EdgeShard.optimize` holds it for minutes. So the index is built on a copy of the shard
 by a low-priority process, while the serving process goes on answering; writes made meanwhile are remembered and replayed on the copy by
 a fresh serving process, which then takes over. Searches never wait for it; writes wait while the shard is copied (indexed segments
-are shared by hard links) and while the last few remembered writes are replayed. Points that are not indexed yet are searched exactly.
+are shared by hard links) and while the last few remembered writes are replayed and synced to the disk. Points that are not indexed
+yet are searched exactly.
 Numbers and what was tried instead are in `benchmarks/NOTES.md`.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from qwen3_rag.errors import StoreError
 from qwen3_rag.store.edge.collection import Collection, new_shard_name
 from qwen3_rag.store.edge.facts import INDEXING_THRESHOLD_KB, vector_kilobytes
+from qwen3_rag.store.edge.files import sync_tree
 from qwen3_rag.store.edge.process import EngineEndedError, EngineProcess
 
 _LOG = logging.getLogger(__name__)
@@ -147,6 +149,7 @@ class Upkeep:
         fresh = self._start(collection, shard, background=False)
         try:
             _catch_up(collection, fresh)
+            sync_tree(shard)  # what is left to sync when writes have to wait for it is little
             with collection.writing:
                 _replay(fresh, collection.take_pending())
                 collection.adopt(fresh, shard)
