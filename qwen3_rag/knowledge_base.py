@@ -121,7 +121,8 @@ class KnowledgeBase:
 
         Args:
             sources: a file, a folder, a list of them, or an iterable of `Document`.
-            force: embed everything anew, changed or not. Also when the store was lost: the catalog then forgets what is not ingested again.
+            force: embed everything anew, changed or not, and delete chunks that the catalog does not serve. Also when the store was lost:
+                the catalog then forgets what is not ingested again.
             progress: where to show how it goes; None shows a bar if standard error is a terminal.
 
         Raises:

@@ -51,8 +51,7 @@ class Preparer:
 
     Args:
         force: prepare also what is unchanged, every chunk fresh.
-        stored: the points that the store really has, where it has fewer than the catalog says; None where it has them all. Documents
-            that miss some are prepared although they are unchanged.
+        missing: points that the catalog serves and the store lacks. Documents that they belong to are prepared although they are unchanged.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Preparer:
         language: str | None,
         states: Mapping[str, DocumentState],
         force: bool,
-        stored: frozenset[str] | None = None,
+        missing: frozenset[str] = frozenset(),
     ) -> None:
         self._catalog = catalog
         self._collection = collection
@@ -74,7 +73,7 @@ class Preparer:
         self._language = language
         self._states = states
         self._force = force
-        self._stored = stored
+        self._missing = missing
         self._settings_hash = _digest([PREPARATION_VERSION, chunker.fingerprint, language])
 
     def __call__(self, item: SourceFile | Document) -> Prepared | Outcome:
@@ -104,12 +103,11 @@ class Preparer:
         state = self._states.get(document_id)
         if self._force or state is None or (state.content_hash, state.settings_hash) != (digest, self._settings_hash):
             return False
-        return self._stored is None or self._served(document_id) == self._catalog.current_point_ids(self._collection, document_id)
+        return not self._missing or self._missing.isdisjoint(self._catalog.current_point_ids(self._collection, document_id))
 
     def _served(self, document_id: str) -> set[str]:
         """The points of the document's current version, as far as the store has them."""
-        served = self._catalog.current_point_ids(self._collection, document_id)
-        return served if self._stored is None else served & self._stored
+        return self._catalog.current_point_ids(self._collection, document_id) - self._missing
 
     def _prepared(self, document: Document, digest: str, root: object) -> Prepared | Outcome:
         language = primary(document.language) or self._language or _language(document)

@@ -16,16 +16,15 @@ from qwen3_rag.ingestion.known import learn
 from qwen3_rag.ingestion.pipeline import Pipeline
 from qwen3_rag.ingestion.prepare import Prepared, Preparer
 from qwen3_rag.ingestion.progress import Progress, default_progress
+from qwen3_rag.ingestion.reconcile import Reconciler
 from qwen3_rag.ingestion.report import Action, IngestReport, Outcome
 from qwen3_rag.ingestion.selection import Selection, Sources, select
 from qwen3_rag.ingestion.sync import disappeared
-from qwen3_rag.ingestion.tidy import point_ids
 from qwen3_rag.ingestion.visibility import Visibility
 from qwen3_rag.ingestion.writer import Writer
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.settings import ChunkingSettings, IngestionSettings, SourceSettings
 from qwen3_rag.sources import SourceFile
-from qwen3_rag.store.schema import count_chunks
 from qwen3_rag.types import Document
 
 logger = logging.getLogger(__name__)
@@ -50,6 +49,8 @@ class Ingestion:
         self._client = client
         self._config = config
         self._writer = Writer(catalog, client, config.collection, visibility)
+        self._reconciler = Reconciler(catalog, client, config.collection)
+        self._missing: frozenset[str] = frozenset()
         self._failing: frozenset[str] = frozenset()
 
     def select(self, sources: Sources) -> Selection:
@@ -67,7 +68,9 @@ class Ingestion:
         began = time.perf_counter()
         status, error = RunStatus.INTERRUPTED, None
         try:
+            self._missing = self._reconciler.begin(run_id, force=force)
             self._work(selection, embedder, report, force=force, progress=progress or default_progress())
+            self._reconciler.finish(run_id, wrote=bool(report.added or report.updated))
             status = RunStatus.OK
         except Exception as failure:
             status, error = RunStatus.FAILED, f"{type(failure).__name__}: {failure}"
@@ -79,6 +82,7 @@ class Ingestion:
 
     def delete(self, document_ids: Sequence[str]) -> int:
         """Delete documents; returns how many there were."""
+        self._reconciler.before_deletion()
         return sum(1 for _ in self._writer.delete(document_ids))
 
     def _work(self, selection: Selection, embedder: EmbedderLike, report: IngestReport, *, force: bool, progress: Progress) -> None:
@@ -125,17 +129,8 @@ class Ingestion:
             language=self._config.language,
             states=states,
             force=force,
-            stored=self._stored(),
+            missing=self._missing,
         )
-
-    def _stored(self) -> frozenset[str] | None:
-        """The points in the store if it lost some, as a power cut can make it; looked up only then."""
-        name = self._config.collection
-        if count_chunks(self._client, name)[0] >= self._catalog.counts(name).chunks:
-            return None
-        stored = frozenset(point_ids(self._client, name))
-        logger.warning("the store has lost points; the documents they belong to are embedded anew")
-        return stored
 
     def _note(self, outcome: Outcome) -> None:
         """Keep a failure in the catalog; forget that of a document which is all right again."""

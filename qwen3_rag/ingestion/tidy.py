@@ -1,45 +1,53 @@
-"""Brings the store in line with the version that the catalog serves: obsolete points go, payloads of chunks that moved are refreshed."""
+"""Brings the store in line with the version that the catalog serves: obsolete points go, payloads of chunks that moved are refreshed.
+
+All of it is on the disk when a function returns, because the catalog then forgets what there was to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import ChunkRecord, DocumentRecord, Unfinished
+from qwen3_rag.store import EdgeClient
 from qwen3_rag.store.points import payload
 from qwen3_rag.types import Chunk, Document
 
 POINTS_PER_REQUEST = 256
-SCROLL_PAGE = 10_000
 FIXED = frozenset({"text", "title", "language"})
 """Payload keys that belong to the content of a point: one that stays has them right already."""
 
 
 def tidy(client: QdrantClient, collection: str, items: Sequence[Unfinished]) -> None:
     """Do it for every item; what was done already does no harm."""
-    delete_points(client, collection, [point for item in items for point in item.obsolete_points])
+    _delete(client, collection, [point for item in items for point in item.obsolete_points])
     for item in items:
         if item.current is not None:
             refresh_payloads(client, collection, item.current, item.moved_chunks)
+    if any(item.obsolete_points or item.moved_chunks for item in items):
+        flush(client, collection)
 
 
 def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:
-    """Delete points by id and wait. Ids that are not there are no error."""
+    """Delete points by id. Ids that are not there are no error."""
+    _delete(client, collection, point_ids)
+    if point_ids:
+        flush(client, collection)
+
+
+def flush(client: QdrantClient, collection: str) -> None:
+    """Have everything written so far on the disk. A server does so by itself, within seconds."""
+    backend = getattr(client, "_client", client)
+    if isinstance(backend, EdgeClient):
+        backend.flush(collection)
+
+
+def _delete(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:
     for start in range(0, len(point_ids), POINTS_PER_REQUEST):
         ids: list[models.ExtendedPointId] = list(point_ids[start : start + POINTS_PER_REQUEST])
         client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
-
-
-def point_ids(client: QdrantClient, collection: str) -> Iterator[str]:
-    """The ids of all points in the store."""
-    offset: Any = None
-    while True:
-        page, offset = client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=False, with_vectors=False)
-        yield from (str(record.id) for record in page)
-        if offset is None:
-            return
 
 
 def refresh_payloads(client: QdrantClient, collection: str, document: DocumentRecord, chunks: Sequence[ChunkRecord]) -> None:

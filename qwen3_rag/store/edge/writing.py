@@ -1,4 +1,7 @@
-"""The part of the embedded client that changes points. A write that returned is in the engine's log: it survives the end of the process."""
+"""The part of the embedded client that changes points.
+
+A write that returned is in the engine's log: it survives the end of the process. A power cut it survives once it was flushed.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +121,10 @@ class Writing(Handle):
         rows = zip(ids, _vector_rows(vectors), repeat(None) if payload is None else payload, strict=False)
         points = (models.PointStruct(id=one_id, vector=vector, payload=fields) for one_id, vector, fields in rows)
         self.upload_points(collection_name, points, batch_size, **kwargs)
+
+    def flush(self, collection_name: str) -> None:
+        """Writes everything so far to the disk; otherwise that happens within `UpkeepPolicy.flush_seconds`. Not in qdrant-client."""
+        self._collection(collection_name).flush()
 
     def _change(self, collection_name: str, op: str, points: Any, **values: Any) -> types.UpdateResult:
         chosen = selector(points)
