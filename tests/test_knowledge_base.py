@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from qwen3_rag import Document, KnowledgeBase, Settings
 from qwen3_rag.catalog import Catalog, DocumentState
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, MassDeletionError, SourceUnavailableError, StoreError
 from qwen3_rag.ingestion.known import ITEMS_PER_QUESTION
+from qwen3_rag.types import Syntax
 from tests.fakes import HashEmbedder, OverlapReranker
 
 OTTER = "The otter sleeps on its back in the kelp and holds a paw of its neighbour."
@@ -361,3 +363,29 @@ def test_adding_documents_asks_only_for_those(tmp_path: Path, embedder: HashEmbe
         assert kb.document("000") is None
         assert [kb.ingest(file).added, kb.ingest(file).unchanged] == [1, 1]
     assert [len(ids) for ids in asked] == [ITEMS_PER_QUESTION, 1, 3, 1, 1, 1]
+
+
+def test_a_title_that_takes_the_place_of_a_heading_is_stored_without_embedding_anew(tmp_path: Path, embedder: HashEmbedder):
+    text = f"# Animals\n\n## Sea\n\n{OTTER}\n"
+    untitled = Document("a", text, syntax=Syntax.MARKDOWN)
+    titled = replace(untitled, title="Animals")
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(untitled)
+        assert (kb.search("otter")[0].title, kb.search("otter")[0].headings) == (None, ("Animals", "Sea"))
+        for document, title, headings in ((titled, "Animals", ("Sea",)), (untitled, None, ("Animals", "Sea"))):
+            embedder.embedded.clear()
+            kb.ingest(document)
+            hit = kb.search("otter")[0]
+            assert (hit.title, hit.headings, embedder.embedded) == (title, headings, [])
+            assert len(kb.search("otter", filters={"title": "Animals"})) == (title is not None)
+
+
+def test_a_title_that_was_left_out_of_a_chunk_stays_out_when_its_metadata_changes(tmp_path: Path, embedder: HashEmbedder):
+    document = Document("a", f"# Sea\n\n{OTTER}\n", title="animal " * 200, syntax=Syntax.MARKDOWN)
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        kb.ingest(document)
+        before = kb.search("otter")[0]
+        kb.ingest(replace(document, metadata={"year": 2026}))
+        after = kb.search("otter")[0]
+    assert (before.title, after.title, after.headings) == (None, None, before.headings)
+    assert after.metadata == {"year": 2026}

@@ -12,11 +12,11 @@ from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import ChunkRecord, DocumentRecord, Unfinished
 from qwen3_rag.store import EdgeClient
-from qwen3_rag.store.points import payload
-from qwen3_rag.types import Chunk, Document
+from qwen3_rag.store.points import payload, to_hit
+from qwen3_rag.types import Chunk, Document, context_line
 
 POINTS_PER_REQUEST = 256
-FIXED = frozenset({"text", "title", "language"})
+FIXED = frozenset({"text", "language"})
 """Payload keys that belong to the content of a point: one that stays has them right already."""
 
 
@@ -51,16 +51,35 @@ def _delete(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> 
 
 
 def refresh_payloads(client: QdrantClient, collection: str, document: DocumentRecord, chunks: Sequence[ChunkRecord]) -> None:
-    """Write everything but the text anew into the payloads of chunks whose vectors stay: spans, headings, the document's metadata."""
+    """Write everything but the text anew into the payloads of chunks whose vectors stay: spans, title, headings, the document's metadata.
+
+    Points that the store has lost are left out; they are embedded anew by the next ingest of their document.
+    """
     for start in range(0, len(chunks), POINTS_PER_REQUEST):
+        batch = chunks[start : start + POINTS_PER_REQUEST]
+        contexts = _contexts(client, collection, [chunk.point_id for chunk in batch])
+        payloads = {
+            chunk.point_id: _moved_payload(document, chunk, contexts[chunk.point_id]) for chunk in batch if chunk.point_id in contexts
+        }
         operations: list[models.UpdateOperation] = [
-            models.SetPayloadOperation(set_payload=models.SetPayload(payload=_moved_payload(document, chunk), points=[chunk.point_id]))
-            for chunk in chunks[start : start + POINTS_PER_REQUEST]
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, points=[point])) for point, fields in payloads.items()
         ]
-        client.batch_update_points(collection, operations, wait=True)
+        if operations:
+            client.batch_update_points(collection, operations, wait=True)
 
 
-def _moved_payload(document: DocumentRecord, chunk: ChunkRecord) -> dict[str, Any]:
+def _contexts(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> dict[str, str]:
+    """The context line of each point that is there. A point has the same one for ever: its id depends on it."""
+    hits = [to_hit(record, score=0.0, stages={}) for record in client.retrieve(collection, point_ids, with_payload=["title", "headings"])]
+    return {hit.point_id: context_line(hit.title, hit.headings) for hit in hits}
+
+
+def _title(context: str, headings: Sequence[str]) -> str | None:
+    """What the headings leave of a context line. A chunk's title may be shortened or left out, so it is not simply the document's."""
+    return context.removesuffix(" > ".join(headings)).removesuffix(" > ") or None
+
+
+def _moved_payload(document: DocumentRecord, chunk: ChunkRecord, context: str) -> dict[str, Any]:
     fields = payload(
         Chunk(
             document_id=document.document_id,
@@ -69,7 +88,7 @@ def _moved_payload(document: DocumentRecord, chunk: ChunkRecord) -> dict[str, An
             start=chunk.start,
             end=chunk.end,
             headings=chunk.headings,
-            title=document.title,
+            title=_title(context, chunk.headings),
             language=document.language,
         ),
         Document(
