@@ -13,6 +13,7 @@ from typing import Any, Self
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord
+from qwen3_rag.chunking import check_chunking
 from qwen3_rag.errors import StoreError, WriterBusyError
 from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, Visibility, repair
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
@@ -126,6 +127,7 @@ class KnowledgeBase:
             progress: where to show how it goes; None shows a bar if standard error is a terminal.
 
         Raises:
+            ConfigurationError: documents cannot be cut by the settings. Nothing was changed.
             SourceUnavailableError: a path does not exist. Nothing was changed.
             MassDeletionError: a folder lost suspiciously many documents. Nothing was changed.
             StoreError, CatalogError, ModelError: the run could not go on; what was written stays and the next run continues.
@@ -307,7 +309,12 @@ class KnowledgeBase:
         self._languages.forget()
 
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
-        """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts."""
+        """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts.
+
+        Raises:
+            ConfigurationError: documents cannot be cut by the settings. They are not remembered.
+        """
+        check_chunking(self._settings.chunking)
         name = self._settings.collection
         record, cut = self._collection(), self._settings.cut
         if record is None:

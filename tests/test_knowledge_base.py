@@ -389,3 +389,16 @@ def test_a_title_that_was_left_out_of_a_chunk_stays_out_when_its_metadata_change
         after = kb.search("otter")[0]
     assert (before.title, after.title, after.headings) == (None, None, before.headings)
     assert after.metadata == {"year": 2026}
+
+
+def test_chunk_settings_that_are_refused_are_not_remembered(tmp_path: Path, embedder: HashEmbedder):
+    def ingest(**settings: int) -> int:
+        with KnowledgeBase.open(settings=Settings.load(kb=tmp_path / "kb", **settings), embedder=embedder) as kb:
+            return kb.ingest([Document("a", OTTER)]).updated
+
+    with pytest.raises(ConfigurationError, match="chunk_overlap=30"):
+        ingest(chunk_tokens=40, chunk_overlap=30)
+    ingest(chunk_tokens=100, chunk_overlap=50)
+    with pytest.raises(ConfigurationError, match="chunk_overlap=50"):
+        ingest(chunk_tokens=40)
+    assert ingest() == 0  # cut as before, so unchanged

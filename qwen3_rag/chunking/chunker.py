@@ -41,11 +41,7 @@ class Chunker:
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: ChunkingSettings) -> None:
-        if settings.overlap > settings.tokens // 2:
-            raise ConfigurationError(
-                f"chunk_overlap={settings.overlap} is more than half of chunk_tokens={settings.tokens}. "
-                f"Set QWEN3_RAG_CHUNK_OVERLAP to {settings.tokens // 2} or less, or raise QWEN3_RAG_CHUNK_TOKENS."
-            )
+        check_chunking(settings)
         self._tokenizer = _unlimited(tokenizer)
         self._settings = settings
 
@@ -66,6 +62,19 @@ class Chunker:
         """
         _check(document)
         return _Cut(document, Encodings(self._tokenizer), self._settings).chunks()
+
+
+def check_chunking(settings: ChunkingSettings) -> None:
+    """Refuse settings that documents cannot be cut by.
+
+    Raises:
+        ConfigurationError: the overlap is more than half of a chunk.
+    """
+    if settings.overlap > settings.tokens // 2:
+        raise ConfigurationError(
+            f"chunk_overlap={settings.overlap} is more than half of chunk_tokens={settings.tokens}. "
+            f"Set QWEN3_RAG_CHUNK_OVERLAP to {settings.tokens // 2} or less, or raise QWEN3_RAG_CHUNK_TOKENS."
+        )
 
 
 class _Cut:
