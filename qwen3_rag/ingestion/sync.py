@@ -11,7 +11,7 @@ from pathlib import Path
 from qwen3_rag.errors import MassDeletionError
 
 SMALL = 10
-"""Below so many disappeared documents only a folder left with none at all is suspicious."""
+"""Below so many disappeared documents only a folder left with none at all is suspicious, unless no share may be deleted."""
 
 
 def disappeared(known: Iterable[str], folder: Path, found: Collection[str], unlisted: Iterable[Path] = ()) -> list[str]:
@@ -33,12 +33,13 @@ def check_deletions(folder: Path, gone: Collection[str], known_below: int, found
     """Refuse a sync that looks as if the folder were unreachable rather than emptied.
 
     Raises:
-        MassDeletionError: nothing is left in the folder, or more than `max_share` of the known documents, `SMALL` at least, are gone.
+        MassDeletionError: nothing is left in the folder, or more than `max_share` of the known documents, `SMALL` at least, are gone. With
+            a share of 0, any is too many.
     """
     if not gone or max_share >= 1:
         return
     emptied = found == 0
-    if emptied or (len(gone) >= SMALL and len(gone) > max_share * known_below):
+    if emptied or (len(gone) > max_share * known_below and (len(gone) >= SMALL or max_share == 0)):
         raise MassDeletionError(
             f"{len(gone)} of {known_below} documents of {folder} are gone{', and nothing else is there' if emptied else ''}."
             " Nothing was changed. If the folder is a mount or a checkout, see that it is complete. "
