@@ -49,7 +49,10 @@ class Quantization(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where the vectors are and how they are kept. `path` is the folder of the embedded engine, or `":memory:"`; `url` wins over it."""
+    """Where the vectors are and how they are kept. `path` is the folder of the embedded engine, or `":memory:"`; `url` wins over it.
+
+    `quantization` and `on_disk` are None where an existing collection is to stay as it is; a new one then gets int8, in memory.
+    """
 
     path: str = ":memory:"
     url: str | None = None
@@ -57,8 +60,8 @@ class StoreSettings:
     prefer_grpc: bool = False
     timeout: float = 30.0
     collection: str = "documents"
-    quantization: Quantization = Quantization.INT8
-    on_disk: bool = False
+    quantization: Quantization | None = None
+    on_disk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +155,10 @@ class Settings(BaseSettings):
     prefer_grpc: bool = Field(False, description="Use gRPC with the Qdrant server.")
     timeout: float = Field(30.0, gt=0, description="Seconds one request to the Qdrant server may take.")
     collection: str = Field("documents", min_length=1, description="Name of the collection.")
-    quantization: Quantization = Field(Quantization.INT8, description="int8, binary or none.")
-    on_disk: bool = Field(False, description="Keep original vectors on disk instead of in memory.")
+    quantization: Quantization = Field(
+        Quantization.INT8, description="int8, binary or none, of the vectors that are searched. Unset: what the collection has."
+    )
+    on_disk: bool = Field(False, description="Keep original vectors on disk instead of in memory. Unset: as the collection has it.")
 
     database_url: str | None = Field(None, description="Catalog database. Unset: SQLite in the knowledge base's folder.")
 
@@ -167,7 +172,7 @@ class Settings(BaseSettings):
     max_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Larger files are refused.")
 
     workers: int = Field(4, ge=1, description="Files read at the same time.")
-    max_delete_share: float = Field(0.5, ge=0, le=1, description="A sync that would delete more than this share stops instead.")
+    max_delete_share: float = Field(0.5, ge=0, le=1, description="A sync that would delete more than this share stops instead; 0: any.")
 
     mode: Mode = Field(Mode.HYBRID, description="hybrid, dense or lexical.")
     fusion: Fusion = Field(Fusion.COMPLETED, description="completed, rrf or dbsf.")
@@ -227,8 +232,8 @@ class Settings(BaseSettings):
             prefer_grpc=self.prefer_grpc,
             timeout=self.timeout,
             collection=self.collection,
-            quantization=self.quantization,
-            on_disk=self.on_disk,
+            quantization=self.quantization if "quantization" in self.model_fields_set else None,
+            on_disk=self.on_disk if "on_disk" in self.model_fields_set else None,
         )
 
     @property

@@ -5,6 +5,7 @@ It builds collections through qdrant-client's interface only; it does not know w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from qwen3_rag.settings import Quantization, StoreSettings
 from qwen3_rag.store.filters import payload_path
 from qwen3_rag.store.points import DENSE, LEXICAL, PASSAGE_ID
 from qwen3_rag.types import EmbeddingSpace
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "qwen3_rag"
@@ -38,6 +41,8 @@ _PAYLOAD_INDEXES: dict[str, models.PayloadSchemaType | models.KeywordIndexParams
 def ensure_collection(client: QdrantBase, settings: StoreSettings, space: EmbeddingSpace) -> bool:
     """Create the collection, or check that the one there holds vectors of `space`. Tells whether it was created.
 
+    One that is there is kept from now on as `quantization` and `on_disk` say, where they are given.
+
     Raises:
         EmbeddingSpaceError: the collection holds vectors of another space.
         StoreError: the collection was made by something else, or by a newer version of this package.
@@ -45,6 +50,7 @@ def ensure_collection(client: QdrantBase, settings: StoreSettings, space: Embedd
     created = not client.collection_exists(settings.collection) and _create(client, settings, space)
     if not created:
         check_space(client, settings.collection, space)
+        _adapt(client, settings)
     _ensure_indexes(client, settings.collection)
     return created
 
@@ -65,10 +71,29 @@ def _create(client: QdrantBase, settings: StoreSettings, space: EmbeddingSpace) 
     return True
 
 
+def _adapt(client: QdrantBase, settings: StoreSettings) -> None:
+    """Have the vectors kept as the settings say. The backend rewrites them in the background, with the next index it builds."""
+    vectors = client.get_collection(settings.collection).config.params.vectors
+    if is_plain(client) or not isinstance(vectors, Mapping):
+        return
+    held, changes = vectors[DENSE], models.VectorParamsDiff()
+    if settings.quantization not in (None, _kind(held.quantization_config)):
+        changes.quantization_config = _quantization(settings.quantization) or models.Disabled.DISABLED
+    if settings.on_disk not in (None, bool(held.on_disk)):
+        changes.on_disk = settings.on_disk
+    if changes.model_fields_set:
+        sparse = {LEXICAL: _sparse_params(settings)} if changes.on_disk is not None else None
+        client.update_collection(settings.collection, vectors_config={DENSE: changes}, sparse_vectors_config=sparse)
+        logger.info("collection %r: vectors are kept anew, %s", settings.collection, changes.model_dump(mode="json", exclude_unset=True))
+
+
 def dense_params(size: int, settings: StoreSettings) -> models.VectorParams:
     """Parameters of one dense vector of the schema. Compressed copies stay in memory wherever the originals are."""
     return models.VectorParams(
-        size=size, distance=models.Distance.COSINE, on_disk=settings.on_disk, quantization_config=_quantization(settings.quantization)
+        size=size,
+        distance=models.Distance.COSINE,
+        on_disk=bool(settings.on_disk),
+        quantization_config=_quantization(settings.quantization),
     )
 
 
@@ -176,12 +201,25 @@ def _ensure_indexes(client: QdrantBase, collection: str) -> None:
 
 
 def _sparse_params(settings: StoreSettings) -> models.SparseVectorParams:
-    return models.SparseVectorParams(index=models.SparseIndexParams(on_disk=settings.on_disk), modifier=models.Modifier.IDF)
+    return models.SparseVectorParams(index=models.SparseIndexParams(on_disk=bool(settings.on_disk)), modifier=models.Modifier.IDF)
 
 
-def _quantization(quantization: Quantization) -> models.QuantizationConfig | None:
+def _kind(quantization: models.QuantizationConfig | None) -> Quantization | None:
+    """The setting that a collection's quantization stands for; None for one that there is no setting for."""
     match quantization:
-        case Quantization.INT8:
+        case None:
+            return Quantization.NONE
+        case models.ScalarQuantization():
+            return Quantization.INT8
+        case models.BinaryQuantization():
+            return Quantization.BINARY
+        case _:
+            return None
+
+
+def _quantization(quantization: Quantization | None) -> models.QuantizationConfig | None:
+    match quantization:
+        case Quantization.INT8 | None:
             return models.ScalarQuantization(
                 scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=INT8_QUANTILE, always_ram=True)
             )

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.errors import EmbeddingSpaceError, StoreError
-from qwen3_rag.settings import Quantization, StoreSettings
+from qwen3_rag.settings import Quantization, Settings, StoreSettings
+from qwen3_rag.store import open_client
 from qwen3_rag.store.schema import check_space, dense_params, ensure_collection, ensure_metadata_index, read_space
 from qwen3_rag.types import EmbeddingSpace
 
@@ -130,3 +133,43 @@ def test_metadata_indexes_follow_the_type_of_the_values(example: Any, kind: str 
     client = Recording(present={})
     assert ensure_metadata_index(client, "kb", "team", example) is (kind is not None)  # type: ignore[arg-type]
     assert {field: str(schema.value) for field, schema in client.created.items()} == ({"metadata.team": kind} if kind else {})
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[QdrantClient]:
+    client = open_client(StoreSettings(path=str(tmp_path)))
+    yield client
+    client.close()
+
+
+def kept(client: QdrantClient) -> tuple[type, bool | None, bool | None]:
+    params = client.get_collection("kb").config.params
+    assert isinstance(params.vectors, dict)
+    assert params.sparse_vectors is not None
+    index = params.sparse_vectors["bm25"].index
+    return type(params.vectors["dense"].quantization_config), params.vectors["dense"].on_disk, index and index.on_disk
+
+
+def test_a_collection_is_kept_as_settings_say_that_are_given_later(embedded: QdrantClient) -> None:
+    ensure_collection(embedded, SETTINGS, SPACE)
+    assert kept(embedded) == (models.ScalarQuantization, False, False)
+    changed = dataclasses.replace(SETTINGS, quantization=Quantization.NONE, on_disk=True)
+    ensure_collection(embedded, changed, SPACE)
+    assert kept(embedded) == (type(None), True, True)
+    ensure_collection(embedded, SETTINGS, SPACE)  # a forgotten option changes nothing
+    assert kept(embedded) == (type(None), True, True)
+    ensure_collection(embedded, dataclasses.replace(SETTINGS, quantization=Quantization.BINARY), SPACE)
+    assert kept(embedded) == (models.BinaryQuantization, True, True)
+
+
+def test_a_collection_that_is_kept_so_already_is_left_alone(embedded: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = dataclasses.replace(SETTINGS, quantization=Quantization.INT8, on_disk=False)
+    ensure_collection(embedded, settings, SPACE)
+    monkeypatch.setattr(embedded, "update_collection", None)
+    ensure_collection(embedded, settings, SPACE)
+
+
+def test_what_was_not_set_stays_as_the_collection_has_it() -> None:
+    assert (Settings.load().store.quantization, Settings.load().store.on_disk) == (None, None)
+    given = Settings.load(quantization="int8", on_disk=False).store
+    assert (given.quantization, given.on_disk) == (Quantization.INT8, False)
