@@ -402,3 +402,25 @@ def test_chunk_settings_that_are_refused_are_not_remembered(tmp_path: Path, embe
     with pytest.raises(ConfigurationError, match="chunk_overlap=50"):
         ingest(chunk_tokens=40)
     assert ingest() == 0  # cut as before, so unchanged
+
+
+def test_a_failure_of_a_document_with_a_long_id_is_forgotten_when_it_succeeds(tmp_path: Path, embedder: HashEmbedder):
+    long_id = "x" * 600
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        assert kb.ingest(Document(long_id, OTTER, title=5)).failed  # type: ignore[arg-type]
+        assert [failure.document_id for failure in kb.failures()] == [long_id]
+        assert kb.ingest(Document(long_id, OTTER)).added == 1
+        assert kb.failures() == []
+
+
+def test_a_file_with_a_path_that_is_too_long_keeps_its_failure_until_it_is_gone(tmp_path: Path, embedder: HashEmbedder):
+    file = (tmp_path / "docs").joinpath(*["x" * 200] * 11, "otter.md")
+    file.parent.mkdir(parents=True)
+    file.write_text(OTTER, encoding="utf-8")
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder) as kb:
+        for attempts in (1, 2, 3):
+            kb.ingest(tmp_path / "docs")
+            assert [failure.attempts for failure in kb.failures()] == [attempts]
+        file.rename(tmp_path / "docs" / "otter.md")
+        kb.ingest(tmp_path / "docs")
+        assert kb.failures() == []

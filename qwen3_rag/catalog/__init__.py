@@ -18,6 +18,7 @@ from qwen3_rag.catalog.records import (
     Unfinished,
     Write,
 )
+from qwen3_rag.catalog.runs import failure_id
 
 __all__ = [
     "Catalog",
@@ -36,5 +37,6 @@ __all__ = [
     "Unfinished",
     "Write",
     "database_versions",
+    "failure_id",
     "upgrade_database",
 ]

@@ -382,7 +382,7 @@ class Catalog:
             if document_ids is None:
                 runs.clear_failures(session, key)
             else:
-                writes.forget_failures(session, key, [runs.storable(name) for name in document_ids])
+                writes.forget_failures(session, key, [runs.failure_id(name) for name in document_ids])
 
     # Indexing runs of frameworks
 

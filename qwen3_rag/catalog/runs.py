@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -87,7 +88,7 @@ def record_failure(
     }
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     first = dialect.insert(FailureRow).values(
-        collection=collection, document_id=storable(document_id, MAX_ID_BYTES // 4), attempts=1, first_seen=now, **values
+        collection=collection, document_id=failure_id(document_id), attempts=1, first_seen=now, **values
     )
     session.execute(
         first.on_conflict_do_update(index_elements=["collection", "document_id"], set_={**values, "attempts": FailureRow.attempts + 1})
@@ -103,6 +104,19 @@ def failures(session: Session, collection: int, limit: int | None, offset: int) 
 def clear_failures(session: Session, collection: int) -> None:
     """Forget all failures."""
     session.execute(delete(FailureRow).where(FailureRow.collection == collection))
+
+
+def failure_id(document_id: str) -> str:
+    """What a failure is kept under: the document's id, unless no document can have such an id because it is too long or no valid Unicode.
+
+    A longer one is cut and ends with its SHA-256, so that two of them stay two.
+    """
+    stored = storable(document_id)
+    encoded = stored.encode()
+    if len(encoded) <= MAX_ID_BYTES:
+        return stored
+    end = f"…{hashlib.sha256(encoded).hexdigest()}"
+    return encoded[: MAX_ID_BYTES - len(end.encode())].decode(errors="ignore") + end
 
 
 def storable(text: str, limit: int | None = None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from qdrant_client import QdrantClient
 
-from qwen3_rag.catalog import Catalog, DocumentState, FailureStage, RunStatus
+from qwen3_rag.catalog import Catalog, DocumentState, FailureStage, RunStatus, failure_id
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.ingestion.embedding import EmbeddingStage
 from qwen3_rag.ingestion.known import learn
@@ -138,12 +138,15 @@ class Ingestion:
         if outcome.action is Action.FAILED:
             reason, stage = outcome.reason or "unknown", outcome.stage or FailureStage.READ
             self._catalog.record_failure(name, outcome.document_id, stage=stage, error=reason)
-        elif outcome.document_id in self._failing:
+        elif failure_id(outcome.document_id) in self._failing:
             self._catalog.clear_failures(name, [outcome.document_id])
 
     def _forget_failures(self, selection: Selection) -> None:
         """Failures of files that are no longer there are of no use."""
-        gone = {key for folder in selection.folders for key in disappeared(self._failing, folder, selection.present, selection.unlisted)}
+        if not self._failing:
+            return
+        present = {failure_id(key) for key in selection.present}
+        gone = {key for folder in selection.folders for key in disappeared(self._failing, folder, present, selection.unlisted)}
         if gone:
             self._catalog.clear_failures(self._config.collection, gone)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_rag.catalog import Catalog, Counts, DocumentStatus, FailureStage, RunStatus
+from qwen3_rag.catalog import Catalog, Counts, DocumentStatus, FailureStage, RunStatus, failure_id
 from qwen3_rag.errors import CatalogError, ConfigurationError, SourceError, WriterBusyError
 from qwen3_rag.settings import CatalogSettings
 from tests.catalog.builders import SPACE, chunk, document, write_all
@@ -239,6 +239,18 @@ class TestFailures:
         assert [item.document_id for item in catalog.failures("docs")] == ["b", "c"]
         catalog.clear_failures("docs")
         assert catalog.counts("docs").failures == 0
+
+    @pytest.mark.parametrize("length", [600, 2048, 9000])
+    def test_long_ids_are_told_apart_and_cleared(self, catalog: Catalog, length: int) -> None:
+        one, two = ("é" * (length // 2 - 1) + end for end in ("a", "b"))
+        for name in (one, two, one):
+            catalog.record_failure("docs", name, stage="read", error="e")
+        assert [failure.attempts for failure in catalog.failures("docs")] == [2, 1]
+        assert all(len(failure.document_id.encode()) <= 2048 for failure in catalog.failures("docs"))
+        catalog.clear_failures("docs", [one])
+        assert [failure.document_id for failure in catalog.failures("docs")] == [failure_id(two)]
+        catalog.clear_failures("docs", [catalog.failures("docs")[0].document_id])
+        assert catalog.failures("docs") == []
 
     def test_a_failure_leaves_the_served_version(self, catalog: Catalog) -> None:
         write_all(catalog, (document("a"), [chunk(0, "p")]))
