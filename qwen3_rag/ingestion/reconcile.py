@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator
 
 from qdrant_client import QdrantClient, models
 
-from qwen3_rag.catalog import Catalog, RunRecord
+from qwen3_rag.catalog import Catalog, RunRecord, RunStatus
 from qwen3_rag.errors import StoreError
-from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, flush
+from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, sync
 from qwen3_rag.store.points import PASSAGE_ID
 from qwen3_rag.store.schema import count_chunks
 from qwen3_rag.store.stamp import Stamp, read_stamp, write_stamp
@@ -35,7 +35,7 @@ class Reconciler:
         self._collection = collection
 
     def begin(self, run_id: int, *, force: bool) -> frozenset[str]:
-        """Bring the store in line before a run, and note that the run is writing. Returns the points that the catalog serves in vain.
+        """Bring the store in line before a run. Returns the points that the catalog serves in vain.
 
         Points are compared when the last run did not end well or is not the one that the store knows, when the numbers differ, and when
         forced.
@@ -46,29 +46,36 @@ class Reconciler:
         last = next((run for run in self._catalog.runs(self._collection, limit=2) if run.id != run_id), None)
         agreed = not force and self._is_of(last) and self._same_number()
         missing = frozenset() if agreed else self._compare()
-        self._write_stamp(run_id, finished=False)
+        if not self._is_ours(read_stamp(self._client, self._collection)):
+            write_stamp(self._client, self._collection, Stamp(self._owner))
         return missing
 
-    def finish(self, run_id: int, *, wrote: bool) -> None:
+    def finish(self, run_id: int) -> None:
         """Note that the run came to its end; what it wrote is on the disk by then."""
-        if wrote:
-            flush(self._client, self._collection)
-        self._write_stamp(run_id, finished=True)
+        sync(self._client, self._collection)
+        write_stamp(self._client, self._collection, Stamp(self._owner, run_id))
 
     def before_deletion(self) -> None:
         """Unless the store is as the last run left it, delete what the catalog does not serve: a deletion by id would not reach it.
 
+        After a run that did not end well, and where the store does not say, this is left to the next run.
+
         Raises:
             StoreError: as `begin`.
         """
-        last = self._catalog.last_run(self._collection)
-        if last is not None and not self._is_of(last):
+        last, stamp = self._catalog.last_run(self._collection), read_stamp(self._client, self._collection)
+        if last is not None and stamp is not None and last.status is RunStatus.OK and stamp != Stamp(self._owner, last.id):
             self._compare()
-            self._write_stamp(last.id, finished=True)  # what is missing shows by the numbers from now on
+            write_stamp(self._client, self._collection, Stamp(self._owner, last.id))  # what is missing shows by the numbers from now on
 
     def _is_of(self, run: RunRecord | None) -> bool:
         stamp = read_stamp(self._client, self._collection)
-        return stamp == (None if run is None else Stamp(self._owner, run.id, finished=True))
+        if run is None:
+            return stamp is None
+        return run.status is RunStatus.OK and stamp == Stamp(self._owner, run.id)
+
+    def _is_ours(self, stamp: Stamp | None) -> bool:
+        return stamp is not None and stamp.catalog == self._owner
 
     def _same_number(self) -> bool:
         return count_chunks(self._client, self._collection)[0] == self._catalog.counts(self._collection).chunks
@@ -82,7 +89,7 @@ class Reconciler:
 
     def _delete_unserved(self, points: list[str]) -> None:
         stamp = read_stamp(self._client, self._collection)
-        if points and stamp is not None and stamp.catalog != self._owner:
+        if points and stamp is not None and not self._is_ours(stamp):
             raise StoreError(
                 f"The collection {self._collection!r} holds {len(points)} points that another catalog than {self._catalog.url} has "
                 "written. Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a new "
@@ -101,9 +108,6 @@ class Reconciler:
                 payload = record.payload or {}
                 if PASSAGE_ID not in payload and all(payload.get(name) is not None for name in _OF_CHUNKS):
                     yield str(record.id)
-
-    def _write_stamp(self, run_id: int, *, finished: bool) -> None:
-        write_stamp(self._client, self._collection, Stamp(self._owner, run_id, finished))
 
     @property
     def _owner(self) -> str:

@@ -70,7 +70,7 @@ class Ingestion:
         try:
             self._missing = self._reconciler.begin(run_id, force=force)
             self._work(selection, embedder, report, force=force, progress=progress or default_progress())
-            self._reconciler.finish(run_id, wrote=bool(report.added or report.updated))
+            self._reconciler.finish(run_id)
             status = RunStatus.OK
         except Exception as failure:
             status, error = RunStatus.FAILED, f"{type(failure).__name__}: {failure}"

@@ -27,21 +27,21 @@ def tidy(client: QdrantClient, collection: str, items: Sequence[Unfinished]) -> 
         if item.current is not None:
             refresh_payloads(client, collection, item.current, item.moved_chunks)
     if any(item.obsolete_points or item.moved_chunks for item in items):
-        flush(client, collection)
+        sync(client, collection)
 
 
 def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:
     """Delete points by id. Ids that are not there are no error."""
     _delete(client, collection, point_ids)
     if point_ids:
-        flush(client, collection)
+        sync(client, collection)
 
 
-def flush(client: QdrantClient, collection: str) -> None:
+def sync(client: QdrantClient, collection: str) -> None:
     """Have everything written so far on the disk. A server does so by itself, within seconds."""
     backend = getattr(client, "_client", client)
     if isinstance(backend, EdgeClient):
-        backend.flush(collection)
+        backend.sync(collection)
 
 
 def _delete(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:

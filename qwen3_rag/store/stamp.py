@@ -1,7 +1,7 @@
-"""What a collection says of the run that wrote to it last.
+"""What a collection says of the catalog that it belongs to and of the last run that came to its end.
 
-The catalog knows its runs. Where the two do not agree, one of them was put back from a backup, or a run did not come to its end. The stamp
-is in the collection's own metadata, so that it goes wherever the points go.
+The catalog knows its runs. Where the two do not agree, one of them was put back from a backup. The stamp is in the collection's own
+metadata, so that it goes wherever the points go.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ _FORBIDDEN = 403
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A run of a catalog's collection, and whether it came to its end."""
+    """A run of a catalog's collection; 0 before the first has ended."""
 
     catalog: str
-    run: int
-    finished: bool
+    run: int = 0
 
 
 def read_stamp(client: QdrantBase, collection: str) -> Stamp | None:
-    """The stamp of a collection that exists; None where no run of a catalog has written yet."""
+    """The stamp of a collection that exists; None where no run of a catalog has begun yet."""
     stored = (client.get_collection(collection).config.metadata or {}).get(METADATA_KEY, {}).get(_FIELD)
-    return Stamp(str(stored["catalog"]), int(stored["run"]), bool(stored["finished"])) if isinstance(stored, Mapping) else None
+    return Stamp(str(stored["catalog"]), int(stored["run"])) if isinstance(stored, Mapping) else None
 
 
 def write_stamp(client: QdrantBase, collection: str, stamp: Stamp) -> None:

@@ -116,7 +116,7 @@ def test_a_run_that_did_not_end_has_the_next_one_compare(tmp_path: Path):
             kb.ingest(broken())
         stamp = read_stamp(client, "documents")
         assert stamp is not None
-        assert not stamp.finished
+        assert stamp.run == kb.catalog.runs("documents")[1].id
         orphan = client.retrieve("documents", [next(iter(kb.search("widget 0", top_k=1))).point_id], with_payload=True, with_vectors=True)[
             0
         ]
@@ -124,7 +124,7 @@ def test_a_run_that_did_not_end_has_the_next_one_compare(tmp_path: Path):
         client.upsert("documents", [models.PointStruct(id=9, vector=orphan.vector, payload=orphan.payload)])  # type: ignore[arg-type]
         client.delete("documents", [lost])
         assert (kb.ingest(OLD).updated, texts(kb)) == (1, [OLD[0].text])
-        assert read_stamp(client, "documents") == Stamp(stamp.catalog, stamp.run + 1, finished=True)
+        assert read_stamp(client, "documents") == Stamp(stamp.catalog, stamp.run + 2)
 
 
 def test_a_key_that_may_not_change_collections_has_every_run_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -156,18 +156,18 @@ def test_the_store_is_on_the_disk_before_the_catalog_forgets(tmp_path: Path, mon
 
     with open_kb(tmp_path) as kb:
         kb.ingest(OLD)
-        for name in ("upsert", "delete", "batch_update_points", "flush"):
+        for name in ("upsert", "delete", "batch_update_points", "sync"):
             noted(EdgeClient, name)
         for name in ("finish_writes", "finish_deletes", "finish_run"):
             noted(Catalog, name)
         kb.ingest(NEW)
-        assert events == ["upsert", "delete", "flush", "finish_writes", "flush", "finish_run"]
+        assert events == ["upsert", "delete", "sync", "finish_writes", "sync", "finish_run"]
         events.clear()
         kb.ingest(Document(id="d1", text=OLD[1].text, metadata={"price": 10}))
-        assert events == ["batch_update_points", "flush", "finish_writes", "flush", "finish_run"]
+        assert events == ["batch_update_points", "sync", "finish_writes", "sync", "finish_run"]
         events.clear()
         kb.delete("d2")
-        assert events == ["delete", "flush", "finish_deletes"]
+        assert events == ["delete", "sync", "finish_deletes"]
         events.clear()
         kb.ingest(NEW)
-        assert events == ["finish_run"]
+        assert events == ["sync", "finish_run"]

@@ -308,3 +308,40 @@ def test_a_new_collection_is_on_the_disk_before_the_store_lists_it(edge: EdgeCli
     monkeypatch.setattr(Store, "_save", checked)
     edge.create_collection("c", vectors_config=PARAMS)
     assert unsafe == []
+
+
+def test_what_was_synced_survives_though_only_the_log_reached_the_disk(tmp_path: Path) -> None:
+    edge = EdgeClient(tmp_path / "kb")
+    edge.create_collection("c", vectors_config=PARAMS)
+    edge.upsert("c", [point(number) for number in range(10)])
+    edge._store.get("c").flush()
+    shutil.copytree(tmp_path / "kb", tmp_path / "cut")  # the segments as they were on the disk
+    edge.upsert("c", [point(10), point(1)])
+    edge.delete("c", [2])
+    edge.set_payload("c", {"n": 33}, points=[3])
+    edge.sync("c")
+    log = edge._store.get("c").shard / "wal"
+    cut = tmp_path / "cut" / log.relative_to(tmp_path / "kb")
+    shutil.rmtree(cut)
+    shutil.copytree(log, cut)
+    edge.close()
+    edge = EdgeClient(tmp_path / "cut")
+    assert [record.id for record in edge.scroll("c", limit=100)[0]] == [0, 1, *range(3, 11)]
+    assert edge.retrieve("c", [3])[0].payload == {"n": 33}
+    edge.close()
+
+
+def test_syncing_makes_the_log_durable(edge: EdgeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge.create_collection("c", vectors_config=PARAMS)
+    edge.upsert("c", [point(1)])
+    done: set[int] = set()
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        done.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    edge.sync("c")
+    log = edge._store.get("c").shard / "wal"
+    assert {path.stat().st_ino for path in (log, *log.iterdir())} <= done

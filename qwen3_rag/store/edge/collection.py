@@ -20,6 +20,8 @@ from qwen3_rag.store.edge.facts import dense_vectors
 from qwen3_rag.store.edge.process import EngineEndedError, EngineProcess, pack
 
 CONFIG_FILE = "collection.json"
+_LOG_FOLDER = "wal"
+"""Of a shard. The engine replays it at opening, from the last flush on."""
 _FORMAT = 1
 _WRITE_AMPLIFICATION = 3
 """A write reaches the engine's log and its segments, and files grow in steps."""
@@ -117,6 +119,11 @@ class Collection:
         """Has the engine write its segments to disk, which makes the next opening fast."""
         self.activity.flushed()
         self.call("flush")
+
+    def sync(self) -> None:
+        """Has what was acknowledged so far survive a power cut: syncs the engine's log, which takes a tenth of the time of a flush."""
+        with self.writing, files.explained(self.folder, "sync"):
+            files.sync_tree(self.shard / _LOG_FOLDER)
 
     def save_config(self, config: Mapping[str, Any], *, restart: bool = False) -> None:
         """Replaces the configuration; `restart` has the engine work by it from now on. More than new metadata ends an index build."""

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Makes a folder durable with everything in it and its own name. What is on the disk already costs next to nothing."""
+    """Makes a folder durable with everything in it and its own name. Files that go away meanwhile need not be."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(parent) / name)
+            with suppress(FileNotFoundError):
+                _sync(Path(parent) / name)
         sync_folder(Path(parent))
     sync_folder(folder.parent)
 

@@ -1,6 +1,6 @@
 """The part of the embedded client that changes points.
 
-A write that returned is in the engine's log: it survives the end of the process. A power cut it survives once it was flushed.
+A write that returned is in the engine's log: it survives the end of the process, and a power cut after `sync` or a few seconds later.
 """
 
 from __future__ import annotations
@@ -122,9 +122,9 @@ class Writing(Handle):
         points = (models.PointStruct(id=one_id, vector=vector, payload=fields) for one_id, vector, fields in rows)
         self.upload_points(collection_name, points, batch_size, **kwargs)
 
-    def flush(self, collection_name: str) -> None:
-        """Writes everything so far to the disk; otherwise that happens within `UpkeepPolicy.flush_seconds`. Not in qdrant-client."""
-        self._collection(collection_name).flush()
+    def sync(self, collection_name: str) -> None:
+        """Has every write so far survive a power cut; otherwise that takes `UpkeepPolicy.flush_seconds`. Not in qdrant-client."""
+        self._collection(collection_name).sync()
 
     def _change(self, collection_name: str, op: str, points: Any, **values: Any) -> types.UpdateResult:
         chosen = selector(points)
