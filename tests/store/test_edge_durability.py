@@ -73,6 +73,17 @@ def test_the_engine_process_can_die_without_taking_anything_along(edge: EdgeClie
     assert edge.count("c").count == 2
 
 
+def test_an_engine_process_that_died_unnoticed_leaves_no_pipes_open(edge: EdgeClient) -> None:
+    edge.create_collection("c", vectors_config=PARAMS)
+    process = edge._store.get("c")._running()._process
+    process.kill()
+    process.wait()
+    assert edge.count("c").count == 0
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert (process.stdin.closed, process.stdout.closed) == (True, True)
+
+
 def test_a_second_process_is_told_who_has_the_folder(edge: EdgeClient) -> None:
     code = """
         import sys

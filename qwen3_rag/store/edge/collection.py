@@ -230,6 +230,8 @@ class Collection:
         with self._starting:
             self._check_open()
             if self._engine is None or not self._engine.alive:
+                if self._engine is not None:
+                    self._engine.kill()  # it ended by itself; its pipes are still open
                 self._engine = self.start(self.shard)
                 self._assess(self._engine)
             return self._engine
