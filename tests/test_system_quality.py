@@ -13,8 +13,8 @@ from qwen3_rag import Embedder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LEAST = {
-    "xquad-en": {"dense, exact": 0.905, "hybrid": 0.975, "lexical": 0.965},
-    "msmarco-mini": {"dense, exact": 0.94, "hybrid": 0.972},
+    "xquad-en": {"dense, exact": 0.91, "hybrid": 0.976, "lexical": 0.965},
+    "msmarco-mini": {"dense, exact": 0.945, "hybrid": 0.976},
     "xquad-de": {"lexical": 0.94},
     "xquad-zh": {"lexical": 0.95},
 }

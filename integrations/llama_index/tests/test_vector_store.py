@@ -121,14 +121,14 @@ def test_metadata_for_embedding_is_embedded_and_counted(store: Qwen3VectorStore)
     assert store.query(VectorStoreQuery(query_str="team: zebra nothing", similarity_top_k=1)).ids == ["a"]
 
 
-def test_the_cores_reranker_reads_headings(where: str):
+def test_the_cores_reranker_reads_what_was_embedded(where: str):
     reranker = OverlapReranker()
     with Qwen3VectorStore(where, embedder=HashEmbedder(), reranker=reranker) as store:
         store.add(
             [TextNode(text="every ninety days", metadata={"headings": "Keys > Rotation"}), TextNode(text="other", metadata={"headings": 3})]
         )
         assert store.passages.search("rotation")[0].headings == ("Keys", "Rotation")
-        assert sorted(reranker.scored) == ["Keys > Rotation\nevery ninety days", "other"]
+        assert sorted(reranker.scored) == ["headings: 3\n\nother", "headings: Keys > Rotation\n\nevery ninety days"]
 
 
 def test_nothing_is_there_at_first(where: str):
