@@ -35,8 +35,9 @@ MEMORY = ":memory:"
 """As the folder of a knowledge base: nothing is kept. For tests."""
 
 PREFIX = "QWEN3_RAG_"
-_OF_OTHERS = re.compile(r"TEST_.+|SERVICE_(HOST|PORT.*)|PORT(_\d+_.+)?")
-"""What follows the prefix in variables that are no settings: what tests are told, and what Kubernetes tells of a service `qwen3-rag`."""
+_OF_OTHERS = re.compile(r"TEST_.+|(.+_)?SERVICE_(HOST|PORT(_.+)?)|(.+_)?PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?")
+"""What follows the prefix in variables that are no settings: what tests are told, and what Kubernetes tells of services whose names begin
+with `qwen3-rag`."""
 
 
 class Quantization(StrEnum):

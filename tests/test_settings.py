@@ -83,6 +83,8 @@ def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable:
         "QWEN3_RAG_SERVICE_PORT_HTTP",
         "QWEN3_RAG_PORT",
         "QWEN3_RAG_PORT_80_TCP_ADDR",
+        "QWEN3_RAG_POSTGRESQL_SERVICE_HOST",
+        "QWEN3_RAG_QDRANT_PORT_6333_TCP",
         "QWEN3_RAGS",
     ],
 )

@@ -8,7 +8,6 @@ nothing of it, since all steps were finished. The caller holds the collection's 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
 
 from qdrant_client import QdrantClient, models
 
@@ -16,7 +15,6 @@ from qwen3_rag.catalog import Catalog, RunRecord, RunStatus
 from qwen3_rag.errors import StoreError
 from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, sync
 from qwen3_rag.store.points import PASSAGE_ID
-from qwen3_rag.store.schema import count_chunks
 from qwen3_rag.store.stamp import Stamp, read_stamp, write_stamp
 
 logger = logging.getLogger(__name__)
@@ -38,21 +36,32 @@ class Reconciler:
         """Bring the store in line before a run. Returns the points that the catalog serves in vain.
 
         Points are compared when the last run did not end well or is not the one that the store knows, when the numbers differ, and when
-        forced.
+        forced. Chunks of documents that the catalog does not know go only when forced, or when the store shows that it was put back: they
+        may be another catalog's.
 
         Raises:
-            StoreError: the collection holds chunks of another catalog. Nothing was changed.
+            StoreError: the collection holds chunks of another catalog, or may do so. Nothing was changed.
         """
         last = next((run for run in self._catalog.runs(self._collection, limit=2) if run.id != run_id), None)
         agreed = not force and self._is_of(last) and self._same_number()
-        missing = frozenset() if agreed else self._compare()
+        missing = frozenset() if agreed else self._compare(strangers=force or self._was_put_back(last))
         if not self._is_ours(read_stamp(self._client, self._collection)):
             write_stamp(self._client, self._collection, Stamp(self._owner))
         return missing
 
     def finish(self, run_id: int) -> None:
-        """Note that the run came to its end; what it wrote is on the disk by then."""
+        """Note that the run came to its end; what it wrote is on the disk by then.
+
+        Raises:
+            StoreError: another catalog has begun to write to the collection meanwhile.
+        """
         sync(self._client, self._collection)
+        stamp = read_stamp(self._client, self._collection)
+        if stamp is not None and not self._is_ours(stamp):
+            raise StoreError(
+                f"Another catalog than {self._catalog.url} writes to the collection {self._collection!r} as well, since this run began. "
+                "What was written stays. Give one of the two another collection (QWEN3_RAG_COLLECTION) and ingest its documents there."
+            )
         write_stamp(self._client, self._collection, Stamp(self._owner, run_id))
 
     def before_deletion(self) -> None:
@@ -65,7 +74,7 @@ class Reconciler:
         """
         last, stamp = self._catalog.last_run(self._collection), read_stamp(self._client, self._collection)
         if last is not None and stamp is not None and last.status is RunStatus.OK and stamp != Stamp(self._owner, last.id):
-            self._compare()
+            self._compare(strangers=True)
             write_stamp(self._client, self._collection, Stamp(self._owner, last.id))  # what is missing shows by the numbers from now on
 
     def _is_of(self, run: RunRecord | None) -> bool:
@@ -74,20 +83,27 @@ class Reconciler:
             return stamp is None
         return run.status is RunStatus.OK and stamp == Stamp(self._owner, run.id)
 
+    def _was_put_back(self, run: RunRecord | None) -> bool:
+        """Whether the store knows an earlier run of this catalog than the last one, which had ended well."""
+        stamp = read_stamp(self._client, self._collection)
+        return run is not None and run.status is RunStatus.OK and self._is_ours(stamp) and not self._is_of(run)
+
     def _is_ours(self, stamp: Stamp | None) -> bool:
         return stamp is not None and stamp.catalog == self._owner
 
     def _same_number(self) -> bool:
-        return count_chunks(self._client, self._collection)[0] == self._catalog.counts(self._collection).chunks
+        """Points of other writers that have a document's id as well count too; then each run compares."""
+        stored = self._client.count(self._collection, count_filter=_filled("document_id"), exact=True).count
+        return stored == self._catalog.counts(self._collection).chunks
 
-    def _compare(self) -> frozenset[str]:
-        served, stored = set(self._catalog.point_ids(self._collection)), set(_point_ids(self._client, self._collection))
-        self._delete_unserved(list(self._chunks(sorted(stored - served))))
-        if missing := frozenset(served - stored):
+    def _compare(self, *, strangers: bool) -> frozenset[str]:
+        served, stored = set(self._catalog.point_ids(self._collection)), _chunk_ids(self._client, self._collection)
+        self._delete_unserved([point for name, point in sorted(stored.items()) if name not in served], strangers)
+        if missing := frozenset(served - stored.keys()):
             logger.warning("the store lacks %d points; the documents they belong to are embedded anew when they are ingested", len(missing))
         return missing
 
-    def _delete_unserved(self, points: list[str]) -> None:
+    def _delete_unserved(self, points: list[models.ExtendedPointId], strangers: bool) -> None:
         stamp = read_stamp(self._client, self._collection)
         if points and stamp is not None and not self._is_ours(stamp):
             raise StoreError(
@@ -95,19 +111,27 @@ class Reconciler:
                 "written. Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a new "
                 "collection (QWEN3_RAG_COLLECTION)."
             )
+        if points and not strangers and (strange := self._of_unknown_documents(points)):
+            raise StoreError(
+                f"The collection {self._collection!r} holds {strange} chunks of documents that the catalog {self._catalog.url} does not "
+                "know: another catalog's, or what is left of deleted ones. Nothing was changed. Give the catalog that belongs to the "
+                "collection (`kb` or `database_url`), or another name for a new one (QWEN3_RAG_COLLECTION). If no other catalog writes to "
+                "it, have these chunks deleted: qwen3-rag ingest PATH --force (Python: ingest(…, force=True))."
+            )
         if points:
             logger.warning("the store holds %d points of versions that are not served any more; they are deleted", len(points))
             delete_points(self._client, self._collection, points)
 
-    def _chunks(self, point_ids: Collection[str]) -> Iterator[str]:
-        """Those of the points that are chunks, as ingestion writes them."""
-        ids: list[models.ExtendedPointId] = list(point_ids)
-        for start in range(0, len(ids), POINTS_PER_REQUEST):
-            batch = ids[start : start + POINTS_PER_REQUEST]
-            for record in self._client.retrieve(self._collection, batch, with_payload=[*_OF_CHUNKS, PASSAGE_ID]):
-                payload = record.payload or {}
-                if PASSAGE_ID not in payload and all(payload.get(name) is not None for name in _OF_CHUNKS):
-                    yield str(record.id)
+    def _of_unknown_documents(self, points: list[models.ExtendedPointId]) -> int:
+        """How many of these chunks are of documents that are not in the catalog."""
+        strange = 0
+        for start in range(0, len(points), POINTS_PER_REQUEST):
+            batch = points[start : start + POINTS_PER_REQUEST]
+            found = self._client.retrieve(self._collection, batch, with_payload=["document_id"])
+            documents = [str((record.payload or {}).get("document_id")) for record in found]
+            known = self._catalog.document_states(self._collection, ids=set(documents))
+            strange += sum(document not in known for document in documents)
+        return strange
 
     @property
     def _owner(self) -> str:
@@ -116,14 +140,20 @@ class Reconciler:
         return record.created_at.isoformat() if record else ""
 
 
-def _point_ids(client: QdrantClient, collection: str) -> Iterator[str]:
-    """The ids of all points in the store but passages."""
-    no_passage = models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))])
-    offset: models.ExtendedPointId | None = None
+def _filled(*keys: str) -> models.Filter:
+    """Points that are no passages and have something under all of `keys`."""
+    empty: list[models.Condition] = [models.IsEmptyCondition(is_empty=models.PayloadField(key=key)) for key in (PASSAGE_ID, *keys)]
+    return models.Filter(must=empty[:1], must_not=empty[1:])
+
+
+def _chunk_ids(client: QdrantClient, collection: str) -> dict[str, models.ExtendedPointId]:
+    """All points that are chunks as ingestion writes them: the id as the catalog writes it → the store's own, which may be a number."""
+    found: dict[str, models.ExtendedPointId] = {}
+    chunks, offset = _filled(*_OF_CHUNKS), None
     while True:
         page, offset = client.scroll(
-            collection, scroll_filter=no_passage, limit=SCROLL_PAGE, offset=offset, with_payload=False, with_vectors=False
+            collection, scroll_filter=chunks, limit=SCROLL_PAGE, offset=offset, with_payload=False, with_vectors=False
         )
-        yield from (str(record.id) for record in page)
+        found.update((str(record.id), record.id) for record in page)
         if offset is None:
-            return
+            return found

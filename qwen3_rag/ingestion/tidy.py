@@ -30,7 +30,7 @@ def tidy(client: QdrantClient, collection: str, items: Sequence[Unfinished]) -> 
         sync(client, collection)
 
 
-def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:
+def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[models.ExtendedPointId]) -> None:
     """Delete points by id. Ids that are not there are no error."""
     _delete(client, collection, point_ids)
     if point_ids:
@@ -44,7 +44,7 @@ def sync(client: QdrantClient, collection: str) -> None:
         backend.sync(collection)
 
 
-def _delete(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> None:
+def _delete(client: QdrantClient, collection: str, point_ids: Sequence[models.ExtendedPointId]) -> None:
     for start in range(0, len(point_ids), POINTS_PER_REQUEST):
         ids: list[models.ExtendedPointId] = list(point_ids[start : start + POINTS_PER_REQUEST])
         client.delete(collection, points_selector=models.PointIdsList(points=ids), wait=True)
@@ -68,7 +68,7 @@ def refresh_payloads(client: QdrantClient, collection: str, document: DocumentRe
             client.batch_update_points(collection, operations, wait=True)
 
 
-def _contexts(client: QdrantClient, collection: str, point_ids: Sequence[str]) -> dict[str, str]:
+def _contexts(client: QdrantClient, collection: str, point_ids: Sequence[models.ExtendedPointId]) -> dict[str, str]:
     """The context line of each point that is there. A point has the same one for ever: its id depends on it."""
     hits = [to_hit(record, score=0.0, stages={}) for record in client.retrieve(collection, point_ids, with_payload=["title", "headings"])]
     return {hit.point_id: context_line(hit.title, hit.headings) for hit in hits}

@@ -66,7 +66,7 @@ def test_a_document_of_a_store_that_was_put_back_can_be_deleted(put_back: Path):
         assert [hit.passage_id for hit in kb.passages().get(["note"])] == ["note"]
 
 
-def test_what_a_deletion_left_in_a_store_that_was_put_back_goes_with_the_next_ingest(tmp_path: Path):
+def test_what_a_deletion_left_in_a_store_that_was_put_back_goes_by_force(tmp_path: Path):
     with open_kb(tmp_path / "kb") as kb:
         kb.ingest(OLD)
     shutil.copytree(tmp_path / "kb" / "store", tmp_path / "before")
@@ -75,7 +75,9 @@ def test_what_a_deletion_left_in_a_store_that_was_put_back_goes_with_the_next_in
     shutil.rmtree(tmp_path / "kb" / "store")
     (tmp_path / "before").rename(tmp_path / "kb" / "store")
     with open_kb(tmp_path / "kb") as kb:
-        assert kb.ingest(OLD[1:]).unchanged == 4
+        with pytest.raises(StoreError, match=r"1 chunks of documents that the catalog .* --force"):
+            kb.ingest(OLD[1:])
+        assert kb.ingest(OLD[1:], force=True).updated == 4
         assert texts(kb) == []
 
 
@@ -101,6 +103,64 @@ def test_points_of_another_catalog_are_neither_deleted_nor_added_to(tmp_path: Pa
             two.ingest([NEW])
         one.ingest(OLD)
         assert one.status().points == 5
+
+
+def forget_stamps(client: QdrantClient) -> None:
+    """As a collection of an older version, or behind a key that may not change collections."""
+    described = dict(client.get_collection("documents").config.metadata or {})
+    described["qwen3_rag"] = {key: value for key, value in described["qwen3_rag"].items() if key != "written_by"}
+    client.update_collection("documents", metadata=described)
+
+
+def test_what_an_unclaimed_collection_holds_of_unknown_documents_goes_by_force_only(tmp_path: Path):
+    client = QdrantClient(":memory:")
+    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
+        one.ingest([])
+        two.passages().put([Passage("note", "now both catalogs know the collection")])
+        one.ingest(OLD)
+        forget_stamps(client)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
+                two.ingest([Document("other", "of the second catalog")])
+        assert one.ingest(OLD).unchanged == 5
+        forget_stamps(client)
+        assert two.ingest([Document("other", "of the second catalog")], force=True).added == 1
+        assert (two.status().points, two.status().passages) == (1, 1)
+
+
+def test_another_catalog_that_begins_meanwhile_is_told(tmp_path: Path):
+    client = QdrantClient(":memory:")
+
+    def meanwhile() -> Any:
+        yield OLD[0]
+        two.ingest([])  # nothing of the first batch is written yet
+        yield from OLD[1:]
+
+    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
+        one.ingest([])
+        two.passages().put([Passage("note", "now both catalogs know the collection")])
+        with pytest.raises(StoreError, match="since this run began"):
+            one.ingest(meanwhile())
+        with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
+            two.ingest([NEW])
+        assert one.status().points == 5
+
+
+def test_a_point_with_a_number_for_an_id_is_no_trouble(tmp_path: Path):
+    with open_kb(tmp_path) as kb:
+        kb.ingest(OLD)
+        kb._client.upsert("documents", [models.PointStruct(id=7, vector={"dense": [1.0] * 64}, payload={"page_content": "theirs"})])
+        assert kb.ingest(OLD).unchanged == kb.ingest(OLD, force=True).updated == 5
+        assert kb._client.retrieve("documents", [7])
+
+
+def test_points_of_other_writers_do_not_have_every_run_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    client = QdrantClient(":memory:")
+    with open_kb(tmp_path, client) as kb:
+        kb.ingest(OLD)
+        client.upsert("documents", [models.PointStruct(id=7, vector={"dense": [1.0] * 64}, payload={"page_content": "theirs"})])
+        monkeypatch.setattr(client, "scroll", lambda *_, **__: pytest.fail("compared"))
+        assert kb.ingest(OLD).unchanged == 5
 
 
 def test_a_run_that_did_not_end_has_the_next_one_compare(tmp_path: Path):
