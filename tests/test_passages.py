@@ -17,6 +17,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError, StoreError
 from qwen3_rag.store import EdgeClient, as_qdrant_client
+from qwen3_rag.store.points import embedding_text
 from tests.fakes import HashEmbedder, OverlapReranker
 
 TEXTS = {
@@ -298,6 +299,16 @@ def test_the_reranker_reads_what_was_embedded(tmp_path: Path):
         hits = passages.search("travel expenses limit")
     assert sorted(reranker.scored) == ["Travel", "title: travel expenses\n\nThe limit is 500 EUR."]
     assert [(hit.id, hit.text) for hit in hits] == [("a", "The limit is 500 EUR."), ("b", "Travel")]
+
+
+@pytest.mark.parametrize("embed_as", ["a: b\n\nthe text", "the text, and more", "of something else", "", None, "the text"])
+def test_what_was_embedded_is_given_back_and_not_stored_twice(tmp_path: Path, embed_as: str | None):
+    with Passages.open(tmp_path / "kb", embedder=HashEmbedder(), reranker="off") as passages:
+        passages.put([Passage("a", "the text", embed_as=embed_as)])
+        [hit] = passages.get(["a"])
+        assert embedding_text(hit) == ("the text" if embed_as is None else embed_as)
+        [record] = passages.client.retrieve(passages.collection, [hit.point_id])
+    assert str(record.payload).count("the text") == 1
 
 
 def test_a_knowledge_base_over_a_client_that_passages_filled(tmp_path: Path):

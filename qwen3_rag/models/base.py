@@ -75,7 +75,11 @@ class RerankerLike(Protocol):
         """The name it was loaded by."""
 
     def score(self, query: str, documents: Sequence[str], instruction: str | None = None, deadline: float | None = None) -> ResultArray:
-        """Score each document, in their order as far as `deadline` seconds go; NaN for those not scored in time."""
+        """Score each document, in their order as far as `deadline` seconds go; NaN for those not scored in time.
+
+        `deadline` may be missing: then documents come in slices. A coroutine method `ascore` of the same parameters, where there is one, is
+        awaited by asynchronous searches.
+        """
 
 
 async def embed_queries_async(

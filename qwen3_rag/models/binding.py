@@ -210,13 +210,14 @@ class AtDim:
     """An embedder seen at another default dim.
 
     Raises:
-        DimensionError: the embedder does not offer it. It says so itself, asked about no text, before a collection is made for it.
+        DimensionError: the embedder does not offer it, and has a `check_dim` that says so: before a collection is made for it.
     """
 
     def __init__(self, embedder: EmbedderLike, dim: int) -> None:
         if dim < 1:
             raise ConfigurationError(f"An embedding dimension of {dim} is not possible. Give a positive `dim`.")
-        embedder.embed_documents([], dim)
+        if (check := getattr(embedder, "check_dim", None)) is not None:
+            check(dim)
         self._embedder = embedder
         self.dim = dim
         self.model: str = embedder.model

@@ -47,7 +47,7 @@ class Embedder:
     def __init__(self, loaded: Loaded, dim: int | None = None) -> None:
         self._loaded = loaded
         self._template = EmbeddingTemplate(loaded.tokenizer, loaded.checkpoint.context)
-        self._dim = self._checked(self.hidden_size if dim is None else dim)
+        self._dim = self.check_dim(self.hidden_size if dim is None else dim)
         self._cache = QueryCache()
 
     @classmethod
@@ -149,7 +149,7 @@ class Embedder:
         return call.finish(computed)
 
     def _queries(self, texts: Sequence[str], instruction: str | None, dim: int | None) -> _Call:
-        width = self._checked(self._dim if dim is None else dim)
+        width = self.check_dim(self._dim if dim is None else dim)
         queries = checked_texts("texts", texts)
         known = [self._cache.get((instruction, width, query)) for query in queries]
         unknown = [index for index, found in enumerate(known) if found is None]
@@ -165,7 +165,7 @@ class Embedder:
         return _Call(prompts, self._reduction(width), self._told("queries", keep))
 
     def _documents(self, texts: Sequence[str], dim: int | None) -> _Call:
-        width = self._checked(self._dim if dim is None else dim)
+        width = self.check_dim(self._dim if dim is None else dim)
         prompts = self._template.documents(checked_texts("texts", texts))
         truncated = [prompt.truncated for prompt in prompts]
         return _Call(prompts, self._reduction(width), self._told("documents", lambda vectors: ResultArray.of(vectors, truncated)))
@@ -184,7 +184,12 @@ class Embedder:
 
         return told
 
-    def _checked(self, dim: int) -> int:
+    def check_dim(self, dim: int) -> int:
+        """`dim`, if vectors of so many dimensions can be had.
+
+        Raises:
+            DimensionError: they cannot.
+        """
         least, most = min(MIN_DIM, self.hidden_size), self.hidden_size
         if not isinstance(dim, int | np.integer) or isinstance(dim, bool) or not least <= dim <= most:
             raise DimensionError(f"An embedding dimension of {dim!r} is not possible with {self.model}. `dim` can be {least} to {most}.")

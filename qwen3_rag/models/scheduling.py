@@ -7,6 +7,7 @@ that has a deadline is given what was computed by then. It knows sequences and r
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -15,11 +16,12 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag.errors import ModelMemoryError, OverloadedError
+from qwen3_rag.errors import ModelError, ModelMemoryError, OverloadedError
 from qwen3_rag.models.packing import Item, in_packing_order
 
 Rows = NDArray[np.float32]
@@ -137,7 +139,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._thread: threading.Thread | None = None
-        self._together = False
+        self._together = self._ending = False
         self._tokens_per_second = 0.0
 
     def submit(self, items: Sequence[Item], reduction: Reduction, deadline: float | None = None) -> Future[Computed]:
@@ -178,13 +180,25 @@ class Scheduler:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="qwen3-rag-model", daemon=True)
             self._thread.start()
+            _RUNNING.add(self)
+
+    def wait_at_exit(self) -> None:
+        """Compute no further batch, and wait for the one under way: the interpreter must not end in the middle of it."""
+        with self._changed:
+            self._ending, thread = True, self._thread
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join()
 
     def _work(self) -> None:
         """Compute while there is something to compute; end after a while of nothing, so that an unused model can be freed."""
         while True:
             with self._changed:
-                if not self._jobs and not self._changed.wait_for(lambda: self._jobs, _IDLE_SECONDS):
+                if not self._jobs:
+                    self._changed.wait_for(lambda: self._jobs or self._ending, _IDLE_SECONDS)
+                if self._ending or not self._jobs:
                     self._thread = None
+                    self._give_up()
                     return
                 if self._together:
                     self._gather()
@@ -192,6 +206,11 @@ class Scheduler:
                 self._together = len(batch.parts) > 1
             if batch.parts:
                 self._run(batch)
+
+    def _give_up(self) -> None:
+        for job in self._jobs:
+            job.fail(ModelError("Python is ending: this was not computed any more."))
+        self._jobs.clear()
 
     def _gather(self) -> None:
         """Wait while others keep arriving, a few milliseconds at most."""
@@ -299,3 +318,13 @@ def _cost(item: Item, laid: set[tuple[int, ...]]) -> int:
     """Tokens that an item adds to a row in which the beginnings `laid` are there already."""
     beginning = item.beginning
     return len(item.ids) - (len(beginning) if beginning in laid else 0)
+
+
+_RUNNING: WeakSet[Scheduler] = WeakSet()
+"""Those that may have a thread."""
+
+
+@atexit.register
+def _end_all() -> None:
+    for scheduler in list(_RUNNING):
+        scheduler.wait_at_exit()

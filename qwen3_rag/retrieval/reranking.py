@@ -16,7 +16,7 @@ from qwen3_rag.models.base import RerankerLike, ResultArray
 FIRST_SLICE = 4
 LARGEST_SLICE = 32
 LEAST_SECONDS = 0.001
-"""What is left of a deadline that passed while waiting: the first documents are scored all the same."""
+"""What is left of a deadline that passed while waiting: slices begin with one that is scored all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def rerank(
         return Reranked([], [])
     if deadline is None:
         return _score(reranker, query, documents, instruction)
-    if "deadline" in inspect.signature(reranker.score).parameters:
+    if _takes_deadline(reranker.score):
         return _score(reranker, query, documents, instruction, deadline=deadline)
     scored, started, size = Reranked([], []), clock(), FIRST_SLICE
     while size and len(scored.scores) < len(documents):
@@ -62,13 +62,14 @@ async def arerank(
 ) -> Reranked:
     """`rerank` without blocking the event loop: by the reranker's own `ascore` where it has one, else in a thread.
 
-    Waiting for the thread counts towards the deadline.
+    A deadline that `ascore` does not take has the documents scored in a thread too. Waiting for the thread counts towards the deadline.
     """
     if not documents:
         return Reranked([], [])
     native = getattr(reranker, "ascore", None)
-    if native is not None:
-        return _in_time(reranker, await native(query, documents, instruction, deadline), len(documents), deadline)
+    if native is not None and (deadline is None or _takes_deadline(native)):
+        options = {} if deadline is None else {"deadline": deadline}
+        return _in_time(reranker, await native(query, documents, instruction, **options), len(documents), deadline)
     asked = time.perf_counter()
 
     def run() -> Reranked:
@@ -76,6 +77,10 @@ async def arerank(
         return rerank(reranker, query, documents, instruction=instruction, deadline=left)
 
     return await asyncio.to_thread(run)
+
+
+def _takes_deadline(score: Callable[..., object]) -> bool:
+    return "deadline" in inspect.signature(score).parameters
 
 
 def _score(

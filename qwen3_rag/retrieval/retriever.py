@@ -172,7 +172,7 @@ class Retriever:
         """`top_k` of the `candidates` nearest passages that differ from each other, by maximal marginal relevance.
 
         `lambda_mult` is 1 for relevance alone, 0 for the most diverse. `query` may be None where its `vector` is given. Hits come in the
-        order chosen; their score is the cosine with the query, and none is below the setting `recall_threshold`.
+        order chosen; their score is the cosine with the query. Where the settings' mode is dense, none is below their `recall_threshold`.
 
         Raises:
             ConfigurationError: an empty query, or an option out of range.
@@ -187,7 +187,7 @@ class Retriever:
             vector = self._embed(cast("str", query), instruction or self._instruction)
         queries = Queries(list(vector), None)
         recalled = recall(self._client, self._collection, queries, self.visible(conditions), options.depth)
-        if options.recall_threshold is not None:
+        if options.recall_threshold is not None and Mode(self._settings.mode) is Mode.DENSE:  # in other modes it is no cosine
             near = {point: score for point, score in recalled.dense.items() if score >= options.recall_threshold}
             recalled = Recalled(near, {})
         records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])

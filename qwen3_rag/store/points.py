@@ -115,8 +115,8 @@ def passage_point(
         PASSAGE_ID: passage.id,
         EXTRA: _plain(passage.extra, f"passage {passage.id!r}"),
     }
-    if passage.embedding_text != replace(passage, embed_as=None).embedding_text:
-        stored[EMBED_AS] = passage.embed_as
+    if passage.embed_as is not None and passage.embed_as != replace(passage, embed_as=None).embedding_text:
+        stored[EMBED_AS] = _around(passage.text, passage.embed_as)
     return models.PointStruct(id=passage_point_id(passage.id), vector=_vectors(dense, lexical), payload=stored)
 
 
@@ -153,8 +153,20 @@ def to_hit(
         truncated=truncated,
         passage_id=stored.get(PASSAGE_ID),
         extra=stored.get(EXTRA) or {},
-        embed_as=stored.get(EMBED_AS),
+        embed_as=_rebuilt(str(stored.get("text") or ""), stored.get(EMBED_AS)),
     )
+
+
+def _around(text: str, embed_as: str) -> list[str]:
+    """What comes before and after `text`, which is not stored twice; the whole alone where it is not in it."""
+    before, found, after = embed_as.partition(text) if text else (embed_as, "", "")
+    return [before, after] if found else [embed_as]
+
+
+def _rebuilt(text: str, stored: object) -> str | None:
+    if not isinstance(stored, list):
+        return None
+    return str(stored[0]) if len(stored) == 1 else f"{stored[0]}{text}{stored[1]}"
 
 
 def embedding_text(hit: Hit) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from qwen3_rag.errors import ModelMemoryError, OverloadedError
+from qwen3_rag.errors import ModelError, ModelMemoryError, OverloadedError
 from qwen3_rag.models.budget import LEAST_TOKENS, TokenBudget
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.scheduling import BatchTooLargeError, Computed, Reduction, Rows, Scheduler
@@ -274,3 +274,17 @@ def test_a_deadline_that_passed_while_waiting_computes_nothing() -> None:
     assert np.isnan(done.rows).all()
     assert not done.done.any()
     assert eventually(lambda: len(network.batches) == 1)
+
+
+def test_at_exit_the_batch_under_way_is_waited_for_and_no_other_begins() -> None:
+    network = Network()
+    made = scheduler(network, is_open=False)
+    under_way, waiting = busy(network, made), made.submit(sequences(3), FIRST)
+    threading.Timer(0.1, network.gate.set).start()
+    made.wait_at_exit()
+    assert rows(under_way) == [1]
+    with pytest.raises(ModelError, match="ending"):
+        waiting.result(SECONDS)
+    assert len(network.batches) == 1
+    with pytest.raises(ModelError, match="ending"):
+        made.submit(sequences(1), FIRST).result(SECONDS)

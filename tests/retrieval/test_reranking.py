@@ -120,6 +120,24 @@ async def test_scores_left_out_without_a_deadline_are_the_rerankers_fault(scores
         await arerank(Odd(scores), "query", ["a", "b", "c"])
 
 
+class Plain(SlowReranker):
+    """Its `ascore` takes no deadline."""
+
+    async def ascore(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+        return super().score(query, documents, instruction)
+
+    def score(self, query: str, documents: Sequence[str], instruction: str | None = None) -> ResultArray:
+        time.sleep(0.02)
+        return super().score(query, documents, instruction)
+
+
+async def test_an_ascore_without_a_deadline_is_awaited_where_there_is_none() -> None:
+    reranker = Plain(0.01)
+    assert len((await arerank(reranker, "query", DOCUMENTS)).scores) == len(DOCUMENTS)
+    assert [len(call) for call in reranker.calls] == [len(DOCUMENTS)]
+    assert len((await arerank(reranker, "query", DOCUMENTS, deadline=0.01)).scores) == FIRST_SLICE
+
+
 def test_a_plain_list_of_scores_will_do() -> None:
     assert rerank(Odd([0.5, 0.25]), "query", ["a", "b"]) == Reranked([0.5, 0.25], [False, False])
 

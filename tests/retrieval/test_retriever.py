@@ -412,7 +412,8 @@ def test_one_foreign_passage_does_not_change_how_a_word_is_read(query: str) -> N
 
 
 def test_a_setting_of_recall_holds_for_diverse_hits_too(client: QdrantClient) -> None:
-    near = retriever(client, recall_threshold=0.3).search_diverse("signing keys", top_k=7)
+    assert len(retriever(client, recall_threshold=0.3).search_diverse("signing keys", top_k=7)) == len(TEXTS)  # hybrid: no cosine
+    near = retriever(client, mode="dense", recall_threshold=0.3).search_diverse("signing keys", top_k=7)
     every = retriever(client).search_diverse("signing keys", top_k=7)
     assert 0 < len(near) < len(every) == len(TEXTS)
     assert {hit.document_id for hit in near} == {hit.document_id for hit in every if hit.score >= 0.3}

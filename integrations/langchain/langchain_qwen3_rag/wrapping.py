@@ -66,25 +66,30 @@ class LangChainEmbedder:
 
     def embed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """Embed queries one by one."""
-        self._check(dim)
+        self.check_dim(dim)
         return self._rows([self._embeddings.embed_query(text) for text in texts])
 
     def embed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """Embed documents."""
-        self._check(dim)
+        self.check_dim(dim)
         return self._rows(self._embeddings.embed_documents(list(texts)))
 
     async def aembed_queries(self, texts: Sequence[str], instruction: str | None = None, dim: int | None = None) -> ResultArray:
         """`embed_queries` as the embeddings do it themselves."""
-        self._check(dim)
+        self.check_dim(dim)
         return self._rows(await asyncio.gather(*(self._embeddings.aembed_query(text) for text in texts)))
 
     async def aembed_documents(self, texts: Sequence[str], dim: int | None = None) -> ResultArray:
         """`embed_documents` as the embeddings do it themselves."""
-        self._check(dim)
+        self.check_dim(dim)
         return self._rows(await self._embeddings.aembed_documents(list(texts)))
 
-    def _check(self, dim: int | None) -> None:
+    def check_dim(self, dim: int | None) -> None:
+        """Refuse any `dim` but the embeddings' own.
+
+        Raises:
+            DimensionError: it is another.
+        """
         if dim is not None and dim != self.dim:
             raise DimensionError(
                 f"{self.model} makes vectors of {self.dim} dimensions; they cannot be cut to {dim}. Leave `dim` away, or use "
