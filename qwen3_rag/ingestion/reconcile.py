@@ -8,6 +8,7 @@ nothing of it, since all steps were finished. The caller holds the collection's 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from qdrant_client import QdrantClient, models
 
@@ -22,6 +23,32 @@ logger = logging.getLogger(__name__)
 SCROLL_PAGE = 10_000
 _OF_CHUNKS = ("document_id", "ordinal", "start", "end")
 """Payload keys that a chunk has. Points without them are another writer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Whose the collection is, by its stamp. `owner` tells this catalog's from any other's: when it was made, to the microsecond."""
+
+    owner: str
+    stamp: Stamp | None
+
+    @property
+    def is_ours(self) -> bool:
+        return self.stamp is not None and self.stamp.catalog == self.owner
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.stamp is not None and not self.is_ours
+
+    def knows(self, run: RunRecord | None) -> bool:
+        """Whether the store is as this run left it, which ended well; without a run, whether none has begun."""
+        if run is None:
+            return self.stamp is None
+        return run.status is RunStatus.OK and self.stamp == Stamp(self.owner, run.id)
+
+    def is_before(self, run: RunRecord | None) -> bool:
+        """Whether the store knows an earlier run of this catalog than this one, which ended well: it was put back."""
+        return run is not None and run.status is RunStatus.OK and self.is_ours and not self.knows(run)
 
 
 class Reconciler:
@@ -43,10 +70,11 @@ class Reconciler:
             StoreError: the collection holds chunks of another catalog, or may do so. Nothing was changed.
         """
         last = next((run for run in self._catalog.runs(self._collection, limit=2) if run.id != run_id), None)
-        agreed = not force and self._is_of(last) and self._same_number()
-        missing = frozenset() if agreed else self._compare(strangers=force or self._was_put_back(last))
-        if not self._is_ours(read_stamp(self._client, self._collection)):
-            write_stamp(self._client, self._collection, Stamp(self._owner))
+        claim = self._claim()
+        agreed = not force and claim.knows(last) and self._same_number()
+        missing = frozenset() if agreed else self._compare(claim, strangers=force or claim.is_before(last))
+        if not claim.is_ours:
+            write_stamp(self._client, self._collection, Stamp(claim.owner))
         return missing
 
     def finish(self, run_id: int) -> None:
@@ -56,13 +84,13 @@ class Reconciler:
             StoreError: another catalog has begun to write to the collection meanwhile.
         """
         sync(self._client, self._collection)
-        stamp = read_stamp(self._client, self._collection)
-        if stamp is not None and not self._is_ours(stamp):
+        claim = self._claim()
+        if claim.is_foreign:
             raise StoreError(
                 f"Another catalog than {self._catalog.url} writes to the collection {self._collection!r} as well, since this run began. "
                 "What was written stays. Give one of the two another collection (QWEN3_RAG_COLLECTION) and ingest its documents there."
             )
-        write_stamp(self._client, self._collection, Stamp(self._owner, run_id))
+        write_stamp(self._client, self._collection, Stamp(claim.owner, run_id))
 
     def before_deletion(self) -> None:
         """Unless the store is as the last run left it, delete what the catalog does not serve: a deletion by id would not reach it.
@@ -72,55 +100,45 @@ class Reconciler:
         Raises:
             StoreError: as `begin`.
         """
-        last, stamp = self._catalog.last_run(self._collection), read_stamp(self._client, self._collection)
-        if last is not None and stamp is not None and last.status is RunStatus.OK and stamp != Stamp(self._owner, last.id):
-            self._compare(strangers=True)
-            write_stamp(self._client, self._collection, Stamp(self._owner, last.id))  # what is missing shows by the numbers from now on
+        last, claim = self._catalog.last_run(self._collection), self._claim()
+        if last is not None and last.status is RunStatus.OK and claim.stamp is not None and not claim.knows(last):
+            self._compare(claim, strangers=True)
+            write_stamp(self._client, self._collection, Stamp(claim.owner, last.id))  # what is missing shows by the numbers from now on
 
-    def _is_of(self, run: RunRecord | None) -> bool:
-        stamp = read_stamp(self._client, self._collection)
-        if run is None:
-            return stamp is None
-        return run.status is RunStatus.OK and stamp == Stamp(self._owner, run.id)
-
-    def _was_put_back(self, run: RunRecord | None) -> bool:
-        """Whether the store knows an earlier run of this catalog than the last one, which had ended well."""
-        stamp = read_stamp(self._client, self._collection)
-        return run is not None and run.status is RunStatus.OK and self._is_ours(stamp) and not self._is_of(run)
-
-    def _is_ours(self, stamp: Stamp | None) -> bool:
-        return stamp is not None and stamp.catalog == self._owner
+    def _claim(self) -> _Claim:
+        record = self._catalog.get_collection(self._collection)
+        return _Claim(record.created_at.isoformat() if record else "", read_stamp(self._client, self._collection))
 
     def _same_number(self) -> bool:
         """Points of other writers that have a document's id as well count too; then each run compares."""
         stored = self._client.count(self._collection, count_filter=_filled("document_id"), exact=True).count
         return stored == self._catalog.counts(self._collection).chunks
 
-    def _compare(self, *, strangers: bool) -> frozenset[str]:
+    def _compare(self, claim: _Claim, *, strangers: bool) -> frozenset[str]:
         served, stored = set(self._catalog.point_ids(self._collection)), _chunk_ids(self._client, self._collection)
-        self._delete_unserved([point for name, point in sorted(stored.items()) if name not in served], strangers)
+        unserved = [point for name, point in sorted(stored.items()) if name not in served]
+        if unserved:
+            self._delete_unserved(unserved, claim, strangers=strangers)
         if missing := frozenset(served - stored.keys()):
             logger.warning("the store lacks %d points; the documents they belong to are embedded anew when they are ingested", len(missing))
         return missing
 
-    def _delete_unserved(self, points: list[models.ExtendedPointId], strangers: bool) -> None:
-        stamp = read_stamp(self._client, self._collection)
-        if points and stamp is not None and not self._is_ours(stamp):
+    def _delete_unserved(self, points: list[models.ExtendedPointId], claim: _Claim, *, strangers: bool) -> None:
+        if claim.is_foreign:
             raise StoreError(
                 f"The collection {self._collection!r} holds {len(points)} points that another catalog than {self._catalog.url} has "
                 "written. Nothing was changed. Give the catalog that belongs to it (`kb` or `database_url`), or another name for a new "
                 "collection (QWEN3_RAG_COLLECTION)."
             )
-        if points and not strangers and (strange := self._of_unknown_documents(points)):
+        if not strangers and (strange := self._of_unknown_documents(points)):
             raise StoreError(
                 f"The collection {self._collection!r} holds {strange} chunks of documents that the catalog {self._catalog.url} does not "
                 "know: another catalog's, or what is left of deleted ones. Nothing was changed. Give the catalog that belongs to the "
                 "collection (`kb` or `database_url`), or another name for a new one (QWEN3_RAG_COLLECTION). If no other catalog writes to "
                 "it, have these chunks deleted: qwen3-rag ingest PATH --force (Python: ingest(…, force=True))."
             )
-        if points:
-            logger.warning("the store holds %d points of versions that are not served any more; they are deleted", len(points))
-            delete_points(self._client, self._collection, points)
+        logger.warning("the store holds %d points of versions that are not served any more; they are deleted", len(points))
+        delete_points(self._client, self._collection, points)
 
     def _of_unknown_documents(self, points: list[models.ExtendedPointId]) -> int:
         """How many of these chunks are of documents that are not in the catalog."""
@@ -132,12 +150,6 @@ class Reconciler:
             known = self._catalog.document_states(self._collection, ids=set(documents))
             strange += sum(document not in known for document in documents)
         return strange
-
-    @property
-    def _owner(self) -> str:
-        """What tells this catalog's collection from that of any other catalog: when it was made, to the microsecond."""
-        record = self._catalog.get_collection(self._collection)
-        return record.created_at.isoformat() if record else ""
 
 
 def _filled(*keys: str) -> models.Filter:
