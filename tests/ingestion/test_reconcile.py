@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ def open_kb(folder: Path, client: QdrantClient | None = None, **settings: Any) -
 
 def texts(kb: KnowledgeBase, document_id: str = "d0") -> list[str]:
     return sorted(hit.text for hit in kb.search("widget 0 costs", top_k=20) if hit.document_id == document_id)
+
+
+@pytest.fixture
+def two_catalogs(tmp_path: Path) -> Iterator[tuple[KnowledgeBase, KnowledgeBase]]:
+    """Two knowledge bases over one collection, which both catalogs know."""
+    client = QdrantClient(":memory:")
+    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
+        one.ingest([])
+        two.passages().put([Passage("note", "now both catalogs know the collection")])
+        yield one, two
 
 
 @pytest.fixture
@@ -93,16 +104,13 @@ def test_points_of_other_writers_stay(tmp_path: Path):
         assert (kb.status().points, kb.status().passages) == (6, 1)
 
 
-def test_points_of_another_catalog_are_neither_deleted_nor_added_to(tmp_path: Path):
-    client = QdrantClient(":memory:")
-    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
-        one.ingest([])
-        two.passages().put([Passage("note", "now both catalogs know the collection")])
-        one.ingest(OLD)
-        with pytest.raises(StoreError, match="5 points that another catalog"):
-            two.ingest([NEW])
-        one.ingest(OLD)
-        assert one.status().points == 5
+def test_points_of_another_catalog_are_neither_deleted_nor_added_to(two_catalogs: tuple[KnowledgeBase, KnowledgeBase]):
+    one, two = two_catalogs
+    one.ingest(OLD)
+    with pytest.raises(StoreError, match="5 points that another catalog"):
+        two.ingest([NEW])
+    one.ingest(OLD)
+    assert one.status().points == 5
 
 
 def forget_stamps(client: QdrantClient) -> None:
@@ -112,38 +120,32 @@ def forget_stamps(client: QdrantClient) -> None:
     client.update_collection("documents", metadata=described)
 
 
-def test_what_an_unclaimed_collection_holds_of_unknown_documents_goes_by_force_only(tmp_path: Path):
-    client = QdrantClient(":memory:")
-    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
-        one.ingest([])
-        two.passages().put([Passage("note", "now both catalogs know the collection")])
-        one.ingest(OLD)
-        forget_stamps(client)
-        for _ in range(2):
-            with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
-                two.ingest([Document("other", "of the second catalog")])
-        assert one.ingest(OLD).unchanged == 5
-        forget_stamps(client)
-        assert two.ingest([Document("other", "of the second catalog")], force=True).added == 1
-        assert (two.status().points, two.status().passages) == (1, 1)
+def test_what_an_unclaimed_collection_holds_of_unknown_documents_goes_by_force_only(two_catalogs: tuple[KnowledgeBase, KnowledgeBase]):
+    one, two = two_catalogs
+    one.ingest(OLD)
+    forget_stamps(one._client)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
+            two.ingest([Document("other", "of the second catalog")])
+    assert one.ingest(OLD).unchanged == 5
+    forget_stamps(one._client)
+    assert two.ingest([Document("other", "of the second catalog")], force=True).added == 1
+    assert (two.status().points, two.status().passages) == (1, 1)
 
 
-def test_another_catalog_that_begins_meanwhile_is_told(tmp_path: Path):
-    client = QdrantClient(":memory:")
+def test_another_catalog_that_begins_meanwhile_is_told(two_catalogs: tuple[KnowledgeBase, KnowledgeBase]):
+    one, two = two_catalogs
 
     def meanwhile() -> Any:
         yield OLD[0]
         two.ingest([])  # nothing of the first batch is written yet
         yield from OLD[1:]
 
-    with open_kb(tmp_path / "one", client) as one, open_kb(tmp_path / "two", client) as two:
-        one.ingest([])
-        two.passages().put([Passage("note", "now both catalogs know the collection")])
-        with pytest.raises(StoreError, match="since this run began"):
-            one.ingest(meanwhile())
-        with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
-            two.ingest([NEW])
-        assert one.status().points == 5
+    with pytest.raises(StoreError, match="since this run began"):
+        one.ingest(meanwhile())
+    with pytest.raises(StoreError, match="5 chunks of documents that the catalog"):
+        two.ingest([NEW])
+    assert one.status().points == 5
 
 
 def test_a_point_with_a_number_for_an_id_is_no_trouble(tmp_path: Path):

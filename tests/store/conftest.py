@@ -49,3 +49,17 @@ def edge(tmp_path: Path) -> Iterator[EdgeClient]:
     client = EdgeClient(tmp_path / "store")
     yield client
     client.close()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Inodes of the files and folders that were made durable."""
+    done: set[int] = set()
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        done.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    return done

@@ -304,20 +304,6 @@ def test_the_interpreter_stays_awake_while_an_index_is_built(eager: EdgeClient) 
     assert max(np.diff(ticks)) < 1.0  # 0.05 s on an idle machine; `optimize` in this process takes all of its time
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Inodes of the files and folders that were made durable."""
-    done: set[int] = set()
-    fsync = os.fsync
-
-    def recorded(descriptor: int) -> None:
-        fsync(descriptor)
-        done.add(os.fstat(descriptor).st_ino)
-
-    monkeypatch.setattr(os, "fsync", recorded)
-    return done
-
-
 def test_an_indexed_shard_is_on_the_disk_before_the_collection_points_to_it(
     eager: EdgeClient, synced: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
