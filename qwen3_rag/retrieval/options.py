@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from numbers import Real
@@ -17,6 +17,8 @@ from qwen3_rag.types import Fusion, Mode
 LEAST_CANDIDATES = 50
 CANDIDATES_PER_HIT = 5
 """Recall depth where none is given: several times what is returned, so that fusion and reranking have something to choose from."""
+
+_OF_RERANKING = ("rerank_weight", "rerank_threshold", "rerank_deadline")
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -62,9 +64,14 @@ def resolve(settings: RetrievalSettings, **given: Any) -> SearchOptions:
     defaults = {field.name: getattr(settings, field.name) for field in fields(RetrievalSettings)}
     options = SearchOptions(**{**defaults, **{name: value for name, value in given.items() if value is not None}})
     mode, fusion = _choice(Mode, "mode", options.mode), _choice(Fusion, "fusion", options.fusion)
-    options = replace(options, mode=mode, fusion=fusion, rerank=_yes_or_no("rerank", options.rerank))
+    options = replace(options, mode=mode, fusion=fusion, rerank=_yes_or_no(options.rerank))
     _check(options)
     return options
+
+
+def of_reranking(given: Mapping[str, Any]) -> list[str]:
+    """The options among keywords of a search that mean nothing without reranking."""
+    return [name for name in _OF_RERANKING if given.get(name) is not None]
 
 
 def check_query(query: object) -> None:
@@ -92,12 +99,12 @@ def _choice(kind: type[Choice], name: str, value: Any) -> Choice:
         raise ConfigurationError(f"{name}={value!r} is not known. Known: {', '.join(kind)}.") from None
 
 
-def _yes_or_no(name: str, value: Any) -> bool | None:
-    if value is None:
+def _yes_or_no(rerank: Any) -> bool | None:
+    if rerank is None:
         return None
-    if isinstance(value, str) or value not in (True, False):  # 0, 1 and numpy's booleans are taken for what they equal
-        raise ConfigurationError(f"{name}={value!r} is neither True nor False. Which reranker is said when opening: reranker=…")
-    return bool(value)
+    if isinstance(rerank, str) or rerank not in (True, False):  # 0, 1 and numpy's booleans are taken for what they equal
+        raise ConfigurationError(f"rerank={rerank!r} is neither True nor False. Which reranker is said when opening: reranker=…")
+    return bool(rerank)
 
 
 def _check(options: SearchOptions) -> None:

@@ -134,9 +134,7 @@ class Retriever:
         reranker, hits = self._first_stage(search)
         if reranker is not None:
             with search.recorder.step("rerank", len(hits)) as step:
-                texts, limit = _embedded_texts(hits), search.options.rerank_deadline
-                result = rerank_documents(reranker, search.query, texts, instruction=search.instruction, deadline=limit)
-                hits = _place(search, step, hits, result)
+                hits = _place(search, step, hits, rerank_documents(reranker, **_to_score(search, hits)))
         return _finished(search, hits)
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
@@ -153,9 +151,7 @@ class Retriever:
         reranker, hits = await asyncio.to_thread(self._first_stage, search)
         if reranker is not None:
             with search.recorder.step("rerank", len(hits)) as step:
-                texts, limit = _embedded_texts(hits), search.options.rerank_deadline
-                result = await arerank(reranker, search.query, texts, instruction=search.instruction, deadline=limit)
-                hits = _place(search, step, hits, result)
+                hits = _place(search, step, hits, await arerank(reranker, **_to_score(search, hits)))
         return _finished(search, hits)
 
     def search_diverse(
@@ -365,8 +361,10 @@ def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> 
     return kept
 
 
-def _embedded_texts(hits: Sequence[Hit]) -> list[str]:
-    return [embedding_text(hit) for hit in hits]
+def _to_score(search: _Search, hits: Sequence[Hit]) -> dict[str, Any]:
+    """What `rerank` and `arerank` take of a search."""
+    documents, deadline = [embedding_text(hit) for hit in hits], search.options.rerank_deadline
+    return {"query": search.query, "documents": documents, "instruction": search.instruction, "deadline": deadline}
 
 
 def _place(search: _Search, step: Step, hits: Sequence[Hit], result: Reranked) -> list[Hit]:

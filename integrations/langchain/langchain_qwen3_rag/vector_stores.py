@@ -23,6 +23,7 @@ from langchain_qwen3_rag.wrapping import EmbeddingLike
 from qwen3_rag import Passages, Settings
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.retrieval.options import of_reranking
 from qwen3_rag.store.filters import Filters
 from qwen3_rag.types import Hit, Hits, Mode
 
@@ -30,7 +31,6 @@ Scored = list[tuple[Document, float]]
 
 _RENAMED = {"filters": "filter", "top_k": "k"}
 """Keywords of the core's search → what LangChain calls them."""
-_OF_RERANKING = ("rerank_weight", "rerank_threshold", "rerank_deadline")
 
 
 class Qwen3VectorStore(VectorStore):
@@ -335,7 +335,7 @@ def _refuse_renamed(keywords: dict[str, Any]) -> None:
 
 def _refuse_idle(keywords: dict[str, Any]) -> None:
     """A search that does not rerank must not pass over a threshold that asks for P(yes)."""
-    idle = [name for name in _OF_RERANKING if keywords.get(name) is not None]
+    idle = of_reranking(keywords)
     if idle and keywords["rerank"] is False:
         raise ConfigurationError(f"{', '.join(idle)} needs rerank=True: without it a search of Qwen3VectorStore does not rerank.")
 

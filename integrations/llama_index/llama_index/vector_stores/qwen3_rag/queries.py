@@ -9,7 +9,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from qdrant_client import models
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.retrieval.options import CANDIDATES_PER_HIT, LEAST_CANDIDATES
+from qwen3_rag.retrieval.options import CANDIDATES_PER_HIT, LEAST_CANDIDATES, of_reranking
 from qwen3_rag.types import Mode
 
 KEYWORDS = frozenset(
@@ -28,7 +28,6 @@ KEYWORDS = frozenset(
 )
 """What a query may be given besides its own fields, as LlamaIndex's `vector_store_kwargs`."""
 
-_OF_RERANKING = ("rerank_weight", "rerank_threshold", "rerank_deadline")
 _OF_DIVERSE = frozenset({"instruction", "candidates"})
 _IMPLEMENTED = (
     VectorStoreQueryMode.DEFAULT,
@@ -107,7 +106,7 @@ def _check_reranking(mode: VectorStoreQueryMode, given: dict[str, Any]) -> None:
         raise ConfigurationError("Mode 'semantic_hybrid' reranks, and rerank=False says not to. Without reranking it is mode 'hybrid'.")
     if mode in (VectorStoreQueryMode.SEMANTIC_HYBRID, VectorStoreQueryMode.MMR) or given.get("rerank", False) is not False:
         return
-    idle = [name for name in _OF_RERANKING if given.get(name) is not None]
+    idle = of_reranking(given)
     if idle:
         raise ConfigurationError(
             f"{', '.join(idle)} needs rerank=True or mode 'semantic_hybrid': mode {mode.value!r} alone does not rerank."
