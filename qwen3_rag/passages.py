@@ -33,7 +33,7 @@ from qwen3_rag.store.client import one_call_at_a_time
 from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
-from qwen3_rag.store.points import DENSE, PASSAGE_ID, passage_point, passage_point_id, to_hit
+from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, passage_point, passage_point_id, to_hit
 from qwen3_rag.store.schema import check_width, ensure_collection, read_space
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Hit, Hits, Passage
@@ -45,8 +45,6 @@ Vectors = NDArray[np.float32] | Sequence[Sequence[float]]
 
 PASSAGES_PER_REQUEST = 128
 PAGE = 256
-
-_NOT_A_PASSAGE = models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))
 
 
 class Passages:
@@ -207,11 +205,11 @@ class Passages:
         conditions = build_filter(filters)
         if conditions is None or _restricts_nothing(conditions):
             raise ConfigurationError("delete_where needs a filter. To delete every passage: clear().")
-        self._delete(models.FilterSelector(filter=models.Filter(must=[conditions], must_not=[_NOT_A_PASSAGE])))
+        self._delete(models.FilterSelector(filter=models.Filter(must=[conditions], must_not=[NOT_A_PASSAGE])))
 
     def clear(self) -> None:
         """Delete every passage. Chunks of ingested documents stay."""
-        self._delete(models.FilterSelector(filter=models.Filter(must_not=[_NOT_A_PASSAGE])))
+        self._delete(models.FilterSelector(filter=models.Filter(must_not=[NOT_A_PASSAGE])))
 
     def vectors(self, point_ids: Sequence[str]) -> dict[str, list[float]]:
         """The stored embeddings by `Hit.point_id`, as far as there are such points."""
@@ -351,7 +349,7 @@ def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
     """Passages of a document that are not among `ids`."""
     kept: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
     of_document = models.FieldCondition(key="document_id", match=models.MatchValue(value=document_id))
-    return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[_NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
+    return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
 
 
 def _restricts_nothing(condition: models.Condition) -> bool:

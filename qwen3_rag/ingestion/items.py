@@ -8,7 +8,7 @@ from qwen3_rag.types import Document
 Item = SourceFile | Document
 
 
-def document_id(item: Item) -> str:
+def id_of(item: Item) -> str:
     """The id that it has in the catalog."""
     return item.id if isinstance(item, Document) else item.document_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from qwen3_rag.catalog import DocumentState
-from qwen3_rag.ingestion.items import Item, document_id, size
+from qwen3_rag.ingestion.items import Item, id_of, size
 
 ITEMS_PER_QUESTION = 256
 SIZE_PER_QUESTION = 1_000_000
@@ -17,7 +17,7 @@ def learn(
 ) -> Iterator[Item]:
     """Pass on `items`, each when `states` has what is known of it."""
     for batch in _batches(items):
-        states.update(look_up([document_id(item) for item in batch]))
+        states.update(look_up([id_of(item) for item in batch]))
         yield from batch
 
 

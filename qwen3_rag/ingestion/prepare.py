@@ -15,9 +15,10 @@ from typing import Any
 from qwen3_rag.catalog import Catalog, ChunkRecord, DocumentRecord, DocumentState
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.errors import CatalogError, Qwen3RagError, SourceError, StoreError, UnsupportedFormatError
+from qwen3_rag.ingestion.items import Item, id_of
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.settings import SourceSettings
-from qwen3_rag.sources import SourceFile, hash_file, read
+from qwen3_rag.sources import hash_file, read
 from qwen3_rag.store.language import detect, primary
 from qwen3_rag.store.points import assign_point_ids, content_hash, payload
 from qwen3_rag.types import Chunk, Document, Syntax
@@ -76,10 +77,9 @@ class Preparer:
         self._missing = missing
         self._settings_hash = _digest([PREPARATION_VERSION, chunker.fingerprint, language])
 
-    def __call__(self, item: SourceFile | Document) -> Prepared | Outcome:
+    def __call__(self, item: Item) -> Prepared | Outcome:
         """Prepare one document, or say why it goes no further. Never raises for a fault of the document."""
-        document_id = item.id if isinstance(item, Document) else item.document_id
-        stage = "read"
+        document_id, stage = id_of(item), "read"
         try:
             if isinstance(item, Document):
                 check_document(item)

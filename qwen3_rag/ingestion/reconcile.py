@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 from qwen3_rag.catalog import Catalog, RunRecord, RunStatus
 from qwen3_rag.errors import StoreError
 from qwen3_rag.ingestion.tidy import POINTS_PER_REQUEST, delete_points, sync
-from qwen3_rag.store.points import PASSAGE_ID
+from qwen3_rag.store.points import NOT_A_PASSAGE
 from qwen3_rag.store.stamp import Stamp, read_stamp, write_stamp
 
 logger = logging.getLogger(__name__)
@@ -154,8 +154,8 @@ class Reconciler:
 
 def _filled(*keys: str) -> models.Filter:
     """Points that are no passages and have something under all of `keys`."""
-    empty: list[models.Condition] = [models.IsEmptyCondition(is_empty=models.PayloadField(key=key)) for key in (PASSAGE_ID, *keys)]
-    return models.Filter(must=empty[:1], must_not=empty[1:])
+    empty: list[models.Condition] = [models.IsEmptyCondition(is_empty=models.PayloadField(key=key)) for key in keys]
+    return models.Filter(must=[NOT_A_PASSAGE], must_not=empty)
 
 
 def _chunk_ids(client: QdrantClient, collection: str) -> dict[str, models.ExtendedPointId]:

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag.catalog import Catalog, DocumentState, FailureStage, RunStatus, failure_id
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.ingestion.embedding import EmbeddingStage
+from qwen3_rag.ingestion.items import Item, id_of
 from qwen3_rag.ingestion.known import learn
 from qwen3_rag.ingestion.pipeline import Pipeline
 from qwen3_rag.ingestion.prepare import Prepared, Preparer
@@ -24,8 +25,6 @@ from qwen3_rag.ingestion.visibility import Visibility
 from qwen3_rag.ingestion.writer import Writer
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.settings import ChunkingSettings, IngestionSettings, SourceSettings
-from qwen3_rag.sources import SourceFile
-from qwen3_rag.types import Document
 
 logger = logging.getLogger(__name__)
 
@@ -162,10 +161,10 @@ class Once:
         self._seen: set[str] = set()
         self.refused: list[Outcome] = []
 
-    def filter(self, items: Iterable[SourceFile | Document]) -> Iterator[SourceFile | Document]:
+    def filter(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass on the first item of each id."""
         for item in items:
-            document_id = item.id if isinstance(item, Document) else item.document_id
+            document_id = id_of(item)
             if document_id in self._seen:
                 reason = "this id was given twice in one run; the first was taken. Give each id once, or ingest in two calls."
                 self.refused.append(Outcome(document_id, Action.FAILED, stage="read", reason=reason))

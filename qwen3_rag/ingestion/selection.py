@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qwen3_rag.catalog import DocumentState
 from qwen3_rag.errors import ConfigurationError
+from qwen3_rag.ingestion.items import Item
 from qwen3_rag.ingestion.report import Action, Outcome
 from qwen3_rag.ingestion.sync import below, check_deletions, disappeared
 from qwen3_rag.settings import SourceSettings
@@ -34,7 +35,7 @@ class Selection:
     what was given, for the record. `states` is what the catalog knows of the items; None: it is to be looked up as they come by.
     """
 
-    items: Iterable[SourceFile | Document]
+    items: Iterable[Item]
     total: int | None
     deletions: tuple[str, ...] = ()
     skipped: tuple[Outcome, ...] = ()

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import ChunkRecord, DocumentRecord, Unfinished
 from qwen3_rag.store import EdgeClient
+from qwen3_rag.store.backend import backend_of
 from qwen3_rag.store.points import payload, to_hit
 from qwen3_rag.types import Chunk, Document, context_line
 
@@ -39,7 +40,7 @@ def delete_points(client: QdrantClient, collection: str, point_ids: Sequence[mod
 
 def sync(client: QdrantClient, collection: str) -> None:
     """Have everything written so far on the disk. A server does so by itself, within seconds."""
-    backend = getattr(client, "_client", client)
+    backend = backend_of(client)
     if isinstance(backend, EdgeClient):
         backend.sync(collection)
 

@@ -11,6 +11,7 @@ from qdrant_client.client_base import QdrantBase
 from qdrant_client.qdrant_remote import QdrantRemote
 
 from qwen3_rag.store import EdgeClient
+from qwen3_rag.store.backend import backend_of
 
 
 class Visibility:
@@ -60,7 +61,7 @@ _SHARING = threading.Lock()
 
 def _store(client: QdrantBase) -> object:
     """What tells stores apart: the folder, the server's address, or the store in memory itself."""
-    backend = getattr(client, "_client", client)
+    backend = backend_of(client)
     if isinstance(backend, EdgeClient):
         return backend.path
     return backend.rest_uri if isinstance(backend, QdrantRemote) else backend

@@ -21,6 +21,7 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 
 from qwen3_rag.errors import ConfigurationError, StoreError, StoreUnavailableError
 from qwen3_rag.settings import StoreSettings
+from qwen3_rag.store.backend import backend_of
 from qwen3_rag.store.edge.client import EdgeClient, as_qdrant_client
 
 MEMORY = ":memory:"
@@ -78,7 +79,7 @@ def one_call_at_a_time(client: QdrantBase) -> None:
     It has no lock of its own: of two that write at once one fails, or a point gets the other's vector. The lock is put on the
     backend itself, so that whoever else holds the client waits for it too.
     """
-    backend = getattr(client, "_client", client)
+    backend = backend_of(client)
     with _WRAPPING:
         if not isinstance(backend, QdrantLocal) or hasattr(backend, _LOCK):
             return

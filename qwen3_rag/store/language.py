@@ -134,7 +134,8 @@ def query_languages(text: str, held: Mapping[str, int]) -> list[str]:
     if len(counts) < 2:
         return [next(iter(counts), None) or detect(text)]
     script = _script(text)
-    there = {code: counts[code] for code in counts if script is not None and code in _candidates(script)}
+    candidates = _candidates(script) if script else frozenset()
+    there = {code: count for code, count in counts.items() if code in candidates}
     if not there:
         return [FALLBACK if FALLBACK in counts else next(iter(counts))]
     return list(there) if len(there) == 1 else _likely(text[:_SAMPLE], there)

@@ -28,6 +28,7 @@ METADATA = "metadata"
 PASSAGE_ID = "passage_id"
 EXTRA = "extra"
 EMBED_AS = "embed_as"
+NOT_A_PASSAGE = models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))
 OWN_FIELDS = frozenset(
     {"text", "document_id", "ordinal", "start", "end", "headings", "title", "source", "tenant", "language", "passage_id"}
 )

@@ -16,8 +16,9 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 
 from qwen3_rag.errors import DimensionError, EmbeddingSpaceError, StoreError
 from qwen3_rag.settings import Quantization, StoreSettings
+from qwen3_rag.store.backend import backend_of
 from qwen3_rag.store.filters import payload_path
-from qwen3_rag.store.points import DENSE, LEXICAL, PASSAGE_ID
+from qwen3_rag.store.points import DENSE, LEXICAL, NOT_A_PASSAGE, PASSAGE_ID
 from qwen3_rag.types import EmbeddingSpace
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def check_width(client: QdrantBase, collection: str, vector: Sequence[float]) ->
 
 def count_chunks(client: QdrantBase, collection: str) -> tuple[int, int]:
     """How many points are chunks, and how many passages that frameworks put there."""
-    passages = models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key=PASSAGE_ID))])
+    passages = models.Filter(must_not=[NOT_A_PASSAGE])
     count = client.count(collection, count_filter=passages, exact=True).count
     return client.count(collection, exact=True).count - count, count
 
@@ -188,7 +189,7 @@ def _index_type(value: Any) -> models.PayloadSchemaType | None:
 
 def is_plain(client: QdrantBase) -> bool:
     """Whether this is qdrant-client's local mode: it has neither indexes nor quantization and warns when it is told about them."""
-    return isinstance(getattr(client, "_client", client), QdrantLocal)
+    return isinstance(backend_of(client), QdrantLocal)
 
 
 def _ensure_indexes(client: QdrantBase, collection: str) -> None:
