@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.beir import DATA, load
+from benchmarks.beir import DATA, load, ndcg
 from benchmarks.harness import RESULTS, require
 from qwen3_rag import Embedder
 from qwen3_rag.models.base import EmbedderLike
 from qwen3_rag.retrieval.fusion import standardised
 from qwen3_rag.store.sparse import Bm25Encoder, TermWeights
+from qwen3_rag.training.pairs import read_pairs
 
 CHOSEN_ON = ("selqa", "squad-train-part", "pubmedqa", "medquad")
 REPORTED = ("xquad-en", "msmarco-mini")
@@ -61,8 +62,8 @@ def main() -> None:
     rows = []
     for weights in CONSTANTS:
         lexical = {item.name: term_scores(item, weights) for item in sets}
-        alone = {item.name: ndcg(lexical[item.name], item.answers) for item in sets}
-        hybrid = {item.name: ndcg(fused(dense[item.name], lexical[item.name]), item.answers) for item in sets}
+        alone = {item.name: mean_ndcg(lexical[item.name], item.answers) for item in sets}
+        hybrid = {item.name: mean_ndcg(fused(dense[item.name], lexical[item.name]), item.answers) for item in sets}
         rows.append({"k": weights.k, "b": weights.b, "average_length": weights.average_length, "alone": alone, "fused": hybrid})
     show(rows)
     (RESULTS / "lexical.json").write_text(json.dumps({"embedder": options.embedder, "ndcg@10": rows}, indent=2) + "\n", encoding="utf-8")
@@ -71,11 +72,11 @@ def main() -> None:
 def from_pairs(data: Path, name: str, seed: int = 1) -> Questions:
     """A sample of the questions of one file, among all of its documents or as many as are compared."""
     rng = random.Random(seed)
-    rows = [json.loads(line) for line in (data / "pairs" / f"{name}.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    asked = rng.sample(rows, min(QUESTIONS, len(rows)))
-    documents = list(dict.fromkeys(row["positive"] for row in (*asked, *rng.sample(rows, len(rows)))))[:DOCUMENTS]
+    pairs = list(read_pairs(data / "pairs" / f"{name}.jsonl"))
+    asked = rng.sample(pairs, min(QUESTIONS, len(pairs)))
+    documents = list(dict.fromkeys(pair.positive for pair in (*asked, *rng.sample(pairs, len(pairs)))))[:DOCUMENTS]
     place = {text: index for index, text in enumerate(documents)}
-    return Questions(name, documents, [row["query"] for row in asked], [place[row["positive"]] for row in asked])
+    return Questions(name, documents, [pair.query for pair in asked], [place[pair.positive] for pair in asked])
 
 
 def from_collection(data: Path, name: str) -> Questions:
@@ -118,13 +119,10 @@ def fused(dense: Scores, lexical: Scores) -> Scores:
     return found
 
 
-def ndcg(scores: Scores, answers: list[int]) -> float:
+def mean_ndcg(scores: Scores, answers: list[int]) -> float:
     """Mean nDCG@10 where one document is relevant; of equal scores the first document is first."""
-    gains = []
-    for row, answer in zip(scores, answers, strict=True):
-        before = int((row > row[answer]).sum() + (row[:answer] == row[answer]).sum())
-        gains.append(1 / np.log2(before + 2) if before < 10 else 0.0)
-    return float(np.mean(gains))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10].astype(str)
+    return float(np.mean([ndcg(row.tolist(), {str(answer): 1.0}) for row, answer in zip(best, answers, strict=True)]))
 
 
 def show(rows: list[dict[str, Any]]) -> None:
