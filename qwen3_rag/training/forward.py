@@ -10,14 +10,41 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import Qwen3Model
 
 from qwen3_rag.models.attention import BlockAttention, Kernel
 from qwen3_rag.models.packed import PackedForward
-from qwen3_rag.models.packing import Row, Segment
+from qwen3_rag.models.packing import Item, Row, Segment, pack
+from qwen3_rag.training.compiled import CompiledLayers, rms_norm
 
 
 class TrainingForward(PackedForward):
-    """Calls the layers of a `Qwen3Model` on packed rows; without gradients as in inference."""
+    """Calls the layers of a `Qwen3Model` on packed rows; without gradients as in inference, with them compiled where that is wanted."""
+
+    def __init__(self, model: Qwen3Model, compiled: bool = False) -> None:
+        super().__init__(model)
+        self._layers = CompiledLayers(model) if compiled else None
+
+    def __call__(self, items: Sequence[Item]) -> torch.Tensor:
+        """As in inference."""
+        if self._layers is None or not torch.is_grad_enabled():
+            return super().__call__(items)
+        return self._compiled(self._layers, pack(items))
+
+    def _compiled(self, layers: CompiledLayers, row: Row) -> torch.Tensor:
+        model, device = self._model, self._model.device
+        hidden = model.embed_tokens(torch.tensor(row.ids, device=device))
+        kernel = self._kernel(row, device, hidden.dtype)
+        last = torch.tensor([segment.last for segment in row.ends], device=device)
+        angles = model.rotary_emb(hidden.float(), torch.tensor(row.positions, device=device).unsqueeze(0))
+        cos, sin = (angle[0, :, : angle.shape[-1] // 2].unsqueeze(1) for angle in angles)
+        *before, final = model.layers
+        for layer in before:
+            query, key, value = layers.heads(layer, hidden, cos, sin)
+            hidden = layers.output(layer, hidden, kernel.everywhere(query, key, value, layer.self_attn.scaling))
+        query, key, value = layers.heads(final, hidden, cos, sin)
+        found = kernel.at_ends(query[last], key, value, final.self_attn.scaling)
+        return rms_norm(layers.output(final, hidden[last], found), model.norm.weight, model.config.rms_norm_eps)
 
     def _kernel(self, row: Row, device: torch.device, dtype: torch.dtype) -> Kernel:
         kernel = super()._kernel(row, device, dtype)
@@ -60,7 +87,9 @@ class SegmentAttention:
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
     """Causal attention of queries that are the last of the keys."""
-    count, seen = len(query), len(key)
+    count, seen, dtype = len(query), len(key), query.dtype
+    if query.device.type == "cpu":  # where attention's gradient in bfloat16 takes four times as long
+        query, key, value = query.float(), key.float(), value.float()
     mask = None
     if 1 < count < seen:
         mask = torch.ones(count, seen, dtype=torch.bool, device=query.device).tril(seen - count)
@@ -73,4 +102,4 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: 
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    return found[0].transpose(0, 1)
+    return found[0].transpose(0, 1).to(dtype)

@@ -25,6 +25,7 @@ from qwen3_rag.models.loading import load, require_torch
 from qwen3_rag.models.packing import Item
 from qwen3_rag.models.prompts import RerankTemplate
 from qwen3_rag.models.tokenization import TextTokenizer
+from qwen3_rag.training.compiled import can_compile, has_compiler
 from qwen3_rag.training.forward import TrainingForward
 
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -56,6 +57,7 @@ class Network(nn.Module):
         super().__init__()
         self.checkpoint, self.tokenizer, self.body, self.answers = checkpoint, tokenizer, body, answers
         self._copy: list[Qwen3Model] = []  # in a list, so that it is no part of what is trained and saved
+        self._compiled = False
         self._forward = TrainingForward(body)
 
     @classmethod
@@ -125,7 +127,20 @@ class Network(nn.Module):
         self._copy = [copy.deepcopy(self.body)]
         for parameter in self.running.parameters():
             parameter.data = parameter.data.to(dtype)  # `Module.to` would round the rotary frequencies as well
-        self._forward = TrainingForward(self.running)
+        self._forward = TrainingForward(self.running, self._compiled)
+
+    def compile_layers(self) -> None:
+        """Compile what layers compute, from the first step on.
+
+        Raises:
+            ConfigurationError: the network has adapters, which the compiled layers do not know; or nothing here compiles for a CPU.
+        """
+        if not can_compile(self.body):
+            raise ConfigurationError("`compiled` is for training all weights: leave it away, or set lora_rank = 0.")
+        if self.body.device.type == "cpu" and not has_compiler():
+            raise ConfigurationError("`compiled` needs a C++ compiler on a CPU: install one (apt install g++), or leave it away.")
+        self._compiled = True
+        self._forward = TrainingForward(self.running, compiled=True)
 
     @contextmanager
     def step(self) -> Iterator[Encode]:

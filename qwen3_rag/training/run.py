@@ -43,7 +43,7 @@ from qwen3_rag.training.watch import Watch
 from qwen3_rag.training.weights import RECORD, read_record, write_json, write_model
 
 MODEL = "model"
-_FREE = frozenset(("output", "log_every", "evaluate_every", "save_every", "part_tokens", "device", "gradient_checkpointing"))
+_FREE = frozenset(("output", "log_every", "evaluate_every", "save_every", "part_tokens", "device", "gradient_checkpointing", "compiled"))
 """Settings that may change between the parts of an interrupted run: they do not change what is learned."""
 
 Judge = Callable[[], Figures]
@@ -170,9 +170,15 @@ def _why(left: Counter[str], size: int) -> str:
 
 
 def _adapted(network: Network, settings: Training) -> Network:
+    if settings.compiled and settings.gradient_checkpointing:
+        raise ConfigurationError(
+            "`compiled` keeps activations: choose it or `gradient_checkpointing`. A smaller `part_tokens` saves memory with both."
+        )
     if settings.lora_rank:
         network.add_adapters(settings.lora_rank, settings.lora_alpha, settings.lora_dropout, settings.seed)
     network.compute_in(select_training_dtype(settings.dtype, select_device(settings.device), network.checkpoint.stored_dtype))
+    if settings.compiled:
+        network.compile_layers()
     return network
 
 

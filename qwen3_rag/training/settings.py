@@ -86,6 +86,7 @@ class Training:
         gradient_checkpointing: compute activations again instead of keeping them.
         part_tokens: tokens whose activations are in memory at a time.
         max_tokens: longest text, in tokens with its template.
+        compiled: make few loops of what a layer computes besides matrix products (torch.compile; on a CPU it needs a C++ compiler).
         dtype: auto, float32 or bfloat16.
         device: auto, cpu, cuda or mps, without a number: which GPU is chosen by CUDA_VISIBLE_DEVICES.
         log_every, evaluate_every, save_every: steps.
@@ -117,6 +118,7 @@ class Training:
     gradient_checkpointing: bool = False
     part_tokens: Count = 16_384
     max_tokens: Count = 512
+    compiled: bool = False
     dtype: str = "auto"
     device: Annotated[str, AfterValidator(_without_number)] = "auto"
     seed: int = 0

@@ -9,9 +9,11 @@ import pytest
 import torch
 from transformers import Qwen3Model
 
+from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.hub import ModelKind
 from qwen3_rag.models.packed import PackedForward
 from qwen3_rag.models.packing import Item
+from qwen3_rag.training.compiled import has_compiler
 from qwen3_rag.training.forward import TrainingForward
 from qwen3_rag.training.gradient_cache import cached_backward
 from qwen3_rag.training.losses import Contrast, contrastive_loss
@@ -128,3 +130,45 @@ def test_the_forward_pass_of_training_is_that_of_inference():
     torch.testing.assert_close(trained(ITEMS), packed(ITEMS), atol=1e-5, rtol=1e-5)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+
+
+def compiled_equals(tolerance: float) -> None:
+    network = model()
+    plain = TrainingForward(network)
+    expected = gradients(network, lambda: contrast(plain(ITEMS)).backward())
+    compiled = TrainingForward(network, compiled=True)
+    found = gradients(network, lambda: contrast(compiled(ITEMS)).backward())
+    torch.testing.assert_close(compiled(ITEMS), plain(ITEMS), atol=tolerance, rtol=tolerance)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], atol=tolerance, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+compiling = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own, from importing its compiler
+
+
+@compiling
+def test_the_layers_to_be_compiled_give_the_gradients_of_those_of_transformers():
+    with torch.compiler.set_stance("force_eager"):
+        compiled_equals(1e-5)
+
+
+@compiling
+@pytest.mark.slow
+def test_compiled_layers_give_the_gradients_of_those_of_transformers():
+    if not has_compiler():
+        pytest.skip("torch.compile needs a C++ compiler on a CPU, and there is none here")
+    compiled_equals(1e-5)
+
+
+def test_adapters_are_not_compiled(tiny: Path):
+    network = Network.load(str(tiny), ModelKind.EMBEDDER)
+    network.add_adapters(4, None, 0.0, seed=0)
+    with pytest.raises(ConfigurationError, match="`compiled` is for training all weights"):
+        network.compile_layers()
+
+
+def test_without_a_compiler_it_says_so_before_the_first_step(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"needs a C\+\+ compiler on a CPU: install one"):
+        Network.load(str(tiny), ModelKind.EMBEDDER).compile_layers()

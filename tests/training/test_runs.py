@@ -335,3 +335,17 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path: Path, tiny: Path, kind: 
     expected = weights(tmp_path / "unbroken")
     for name, weight in weights(tmp_path / "broken").items():
         torch.testing.assert_close(weight, expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_compiling_and_computing_again_exclude_each_other(tmp_path: Path, tiny: Path):
+    settings = embedder_settings(tmp_path, tiny, "run", compiled=True, gradient_checkpointing=True)
+    with pytest.raises(ConfigurationError, match="`compiled` keeps activations"):
+        train_embedder(settings, QUIET)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+def test_a_compiled_run_learns_what_another_does(tmp_path: Path, tiny: Path):
+    runs = [embedder_settings(tmp_path, tiny, name, compiled=compiled) for name, compiled in (("plain", False), ("compiled", True))]
+    with torch.compiler.set_stance("force_eager"):
+        plain, compiled = (losses(train_embedder(settings, QUIET).parent) for settings in runs)
+    assert compiled == pytest.approx(plain, abs=1e-4)
