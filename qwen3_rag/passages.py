@@ -30,7 +30,7 @@ from qwen3_rag.retrieval import Retriever
 from qwen3_rag.retrieval.options import SearchKeywords
 from qwen3_rag.settings import Settings
 from qwen3_rag.store.client import one_call_at_a_time
-from qwen3_rag.store.filters import Filters, build_filter
+from qwen3_rag.store.filters import Filters, build_filter, restricts_nothing
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
 from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, passage_point, passage_point_id, to_hit
@@ -203,7 +203,7 @@ class Passages:
             ConfigurationError: without a filter, or with one of empty groups only. `clear` deletes all.
         """
         conditions = build_filter(filters)
-        if conditions is None or _restricts_nothing(conditions):
+        if conditions is None or restricts_nothing(conditions):
             raise ConfigurationError("delete_where needs a filter. To delete every passage: clear().")
         self._delete(models.FilterSelector(filter=models.Filter(must=[conditions], must_not=[NOT_A_PASSAGE])))
 
@@ -350,14 +350,6 @@ def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
     kept: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
     of_document = models.FieldCondition(key="document_id", match=models.MatchValue(value=document_id))
     return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
-
-
-def _restricts_nothing(condition: models.Condition) -> bool:
-    """Whether this is a filter of nothing but empty groups, such as `{"$and": []}`: a list that came out empty asks for no deletion."""
-    if not isinstance(condition, models.Filter) or condition.should or condition.min_should or condition.must_not:
-        return False
-    parts = condition.must if isinstance(condition.must, list) else [condition.must] if condition.must else []
-    return all(map(_restricts_nothing, parts))
 
 
 def _as_uuid(passage_id: str) -> str | None:

@@ -198,22 +198,6 @@ class Catalog:
         with self._write() as session:
             writes.abandon_writes(session, items)
 
-    def begin_write(self, collection: str, record: DocumentRecord, chunks: Sequence[ChunkRecord]) -> Write:
-        """`begin_writes` for one document."""
-        return self.begin_writes(collection, [(record, chunks)])[0]
-
-    def commit_write(self, write: Write) -> None:
-        """`commit_writes` for one document."""
-        self.commit_writes([write])
-
-    def finish_write(self, write: Write) -> None:
-        """`finish_writes` for one document."""
-        self.finish_writes([write])
-
-    def abandon_write(self, write: Write) -> None:
-        """`abandon_writes` for one document."""
-        self.abandon_writes([write])
-
     def begin_deletes(self, collection: str, document_ids: Iterable[str]) -> list[Deletion]:
         """Stop serving documents; returns a handle with the points of each that is known. The store is next, then `finish_deletes`."""
         wanted = [name for name in dict.fromkeys(document_ids) if runs.storable(name) == name]

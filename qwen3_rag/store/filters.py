@@ -83,6 +83,14 @@ def build_filter(filters: Filters) -> models.Filter | None:
     return models.Filter(must=conditions) if conditions else None
 
 
+def restricts_nothing(condition: models.Condition) -> bool:
+    """Whether this is a filter of nothing but empty groups, such as `{"$and": []}`: a list that came out empty asks for no deletion."""
+    if not isinstance(condition, models.Filter) or condition.should or condition.min_should or condition.must_not:
+        return False
+    parts = condition.must if isinstance(condition.must, list) else [condition.must] if condition.must else []
+    return all(map(restricts_nothing, parts))
+
+
 def parse_filter_options(options: Iterable[str]) -> dict[str, Any]:
     """`["team=search", "year>=2020"]` → a plain filter. Repeating `key=` means any of the values.
 

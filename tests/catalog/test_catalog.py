@@ -87,7 +87,7 @@ class TestCollections:
         write_all(catalog, (document("a"), [chunk(0, "p")]))
         assert catalog.get_document("other", "a") is None
         (write,) = catalog.begin_writes("other", [(document("a", "9"), [chunk(0, "p")])])
-        catalog.commit_write(write)
+        catalog.commit_writes([write])
         assert catalog.document_states("docs")["a"].content_hash == "1"
 
 
@@ -156,7 +156,7 @@ class TestDocuments:
             catalog, *((document(f"{language}{i}", language=language), []) for language, n in (("de", 1), ("en", 3)) for i in range(n))
         )
         write_all(catalog, (document("unknown"), []))
-        catalog.begin_write("docs", document("fr", language="fr"), [])
+        catalog.begin_writes("docs", [(document("fr", language="fr"), [])])
         assert list(catalog.languages("docs").items()) == [("en", 3), ("de", 1)]
         catalog.begin_deletes("docs", ["de0"])
         assert catalog.languages("docs") == {"en": 3}

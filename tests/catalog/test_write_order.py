@@ -22,13 +22,13 @@ def served(catalog: Catalog, document_id: str = "a") -> tuple[str, list[str]] | 
 
 def test_the_whole_order_leaves_one_version(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1", title="old"), [chunk(0, "p"), chunk(1, "q")]))
-    write = catalog.begin_write("docs", document("a", "2", title="new"), [chunk(0, "q", "moved"), chunk(1, "r")])
+    [write] = catalog.begin_writes("docs", [(document("a", "2", title="new"), [chunk(0, "q", "moved"), chunk(1, "r")])])
     assert served(catalog) == ("1", ["p", "q"])
-    catalog.commit_write(write)
+    catalog.commit_writes([write])
     assert served(catalog) == ("2", ["q", "r"])
     assert catalog.obsolete_points(write) == ["p"]
     assert catalog.moved_chunks(write) == [chunk(0, "q", "moved")]
-    catalog.finish_write(write)
+    catalog.finish_writes([write])
     assert served(catalog) == ("2", ["q", "r"])
     assert catalog.unfinished("docs") == []
     assert catalog.obsolete_points(write) == []
@@ -36,13 +36,13 @@ def test_the_whole_order_leaves_one_version(catalog: Catalog) -> None:
 
 def test_until_commit_the_old_record_is_shown(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1", title="old", language="de", metadata={"n": 1}), [chunk(0, "p")]))
-    write = catalog.begin_write("docs", document("a", "2", title="new", language="en", metadata={"n": 2}), [])
+    [write] = catalog.begin_writes("docs", [(document("a", "2", title="new", language="en", metadata={"n": 2}), [])])
     record = catalog.get_document("docs", "a")
     assert record is not None
     assert (record.title, record.language, dict(record.metadata), record.status) == ("old", "de", {"n": 1}, DocumentStatus.WRITING)
     assert catalog.document_states("docs")["a"].content_hash == "1"
     assert catalog.languages("docs") == {"de": 1}
-    catalog.commit_write(write)
+    catalog.commit_writes([write])
     record = catalog.get_document("docs", "a")
     assert record is not None
     assert (record.title, dict(record.metadata), record.status) == ("new", {"n": 2}, DocumentStatus.CLEANING)
@@ -50,7 +50,7 @@ def test_until_commit_the_old_record_is_shown(catalog: Catalog) -> None:
 
 
 def test_a_first_version_is_not_served_before_commit(catalog: Catalog) -> None:
-    catalog.begin_write("docs", document("a"), [chunk(0, "p")])
+    catalog.begin_writes("docs", [(document("a"), [chunk(0, "p")])])
     assert served(catalog) is None
     assert catalog.document_states("docs") == {}
     assert list(catalog.iter_documents("docs")) == []
@@ -59,7 +59,7 @@ def test_a_first_version_is_not_served_before_commit(catalog: Catalog) -> None:
 
 
 def test_interrupted_before_commit_the_first_version_vanishes(catalog: Catalog) -> None:
-    catalog.begin_write("docs", document("a"), [chunk(0, "p")])
+    catalog.begin_writes("docs", [(document("a"), [chunk(0, "p")])])
     item = only(catalog.unfinished("docs"))
     assert (item.status, item.current, item.obsolete_points, item.moved_chunks) == (DocumentStatus.WRITING, None, ("p",), ())
     catalog.settle([item])
@@ -69,7 +69,7 @@ def test_interrupted_before_commit_the_first_version_vanishes(catalog: Catalog) 
 
 def test_interrupted_before_commit_the_old_version_stays_whole(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1"), [chunk(0, "p"), chunk(1, "q")]))
-    catalog.begin_write("docs", document("a", "2"), [chunk(0, "q", "moved"), chunk(1, "r")])
+    catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q", "moved"), chunk(1, "r")])])
     item = only(catalog.unfinished("docs"))
     assert item.obsolete_points == ("r",)
     assert item.moved_chunks == (chunk(1, "q"),), "the payload may have been overwritten, so the old one is put back"
@@ -82,7 +82,7 @@ def test_interrupted_before_commit_the_old_version_stays_whole(catalog: Catalog)
 
 def test_interrupted_after_commit_the_new_version_stays(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1"), [chunk(0, "p"), chunk(1, "q")]))
-    catalog.commit_write(catalog.begin_write("docs", document("a", "2"), [chunk(0, "q", "moved")]))
+    catalog.commit_writes(catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q", "moved")])]))
     item = only(catalog.unfinished("docs"))
     assert (item.status, item.obsolete_points, item.moved_chunks) == (DocumentStatus.CLEANING, ("p",), (chunk(0, "q", "moved"),))
     catalog.settle([item])
@@ -91,23 +91,23 @@ def test_interrupted_after_commit_the_new_version_stays(catalog: Catalog) -> Non
 
 def test_a_second_write_takes_over_what_the_first_left(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1"), [chunk(0, "p")]))
-    first = catalog.begin_write("docs", document("a", "2"), [chunk(0, "q"), chunk(1, "shared")])
-    second = catalog.begin_write("docs", document("a", "3"), [chunk(0, "r"), chunk(1, "shared")])
+    [first] = catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q"), chunk(1, "shared")])])
+    [second] = catalog.begin_writes("docs", [(document("a", "3"), [chunk(0, "r"), chunk(1, "shared")])])
     with pytest.raises(CatalogError, match="too late"):
-        catalog.commit_write(first)
+        catalog.commit_writes([first])
     assert catalog.obsolete_points(second) == ["q", "shared", "r"]
-    catalog.commit_write(second)
+    catalog.commit_writes([second])
     assert catalog.obsolete_points(second) == ["p", "q"]
-    catalog.finish_write(second)
+    catalog.finish_writes([second])
     assert served(catalog) == ("3", ["r", "shared"])
 
 
 def test_a_write_over_a_document_that_was_not_cleaned_orphans_nothing(catalog: Catalog) -> None:
     write_all(catalog, (document("a", "1"), [chunk(0, "p")]))
-    catalog.commit_write(catalog.begin_write("docs", document("a", "2"), [chunk(0, "q")]))
-    third = catalog.begin_write("docs", document("a", "3"), [chunk(0, "r")])
+    catalog.commit_writes(catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q")])]))
+    [third] = catalog.begin_writes("docs", [(document("a", "3"), [chunk(0, "r")])])
     assert only(catalog.unfinished("docs")).obsolete_points == ("p", "r")
-    catalog.commit_write(third)
+    catalog.commit_writes([third])
     assert only(catalog.unfinished("docs")).obsolete_points == ("p", "q")
 
 
@@ -129,10 +129,10 @@ def test_a_document_comes_back_while_it_is_being_deleted(catalog: Catalog) -> No
     write_all(catalog, (document("a", "1"), [chunk(0, "p"), chunk(1, "q")]))
     (deletion,) = catalog.begin_deletes("docs", ["a"])
     assert catalog.current_point_ids("docs", "a") == set(), "so that every point is written anew"
-    write = catalog.begin_write("docs", document("a", "2"), [chunk(0, "q")])
+    [write] = catalog.begin_writes("docs", [(document("a", "2"), [chunk(0, "q")])])
     with pytest.raises(CatalogError, match="too late"):
         catalog.finish_deletes([deletion])
-    catalog.commit_write(write)
+    catalog.commit_writes([write])
     assert catalog.obsolete_points(write) == ["p"]
 
 
@@ -147,21 +147,21 @@ def test_an_abandoned_write_leaves_no_trace(catalog: Catalog) -> None:
         catalog.leftovers([new])
 
 
-@pytest.mark.parametrize("step", [Catalog.commit_write, Catalog.abandon_write])
+@pytest.mark.parametrize("step", [Catalog.commit_writes, Catalog.abandon_writes])
 def test_steps_out_of_order_are_refused_and_change_nothing(catalog: Catalog, step: Callable[..., None]) -> None:
-    write = catalog.begin_write("docs", document("a"), [chunk(0, "p")])
+    [write] = catalog.begin_writes("docs", [(document("a"), [chunk(0, "p")])])
     with pytest.raises(CatalogError, match="too late"):
-        catalog.finish_write(write)
-    catalog.commit_write(write)
+        catalog.finish_writes([write])
+    catalog.commit_writes([write])
     with pytest.raises(CatalogError, match="too late"):
-        step(catalog, write)
+        step(catalog, [write])
     assert only(catalog.unfinished("docs")).status is DocumentStatus.CLEANING
 
 
 def test_settling_is_refused_when_something_happened_since(catalog: Catalog) -> None:
-    write = catalog.begin_write("docs", document("a"), [chunk(0, "p")])
+    [write] = catalog.begin_writes("docs", [(document("a"), [chunk(0, "p")])])
     stale = catalog.unfinished("docs")
-    catalog.commit_write(write)
+    catalog.commit_writes([write])
     with pytest.raises(CatalogError, match="too late"):
         catalog.settle(stale)
     assert served(catalog) == ("1", ["p"])
@@ -175,10 +175,10 @@ def test_what_was_taken_over_cannot_become_current(catalog: Catalog) -> None:
         ("a", DocumentStatus.CLEANING, ("r",), (chunk(1, "q"),)),
         ("b", DocumentStatus.DELETING, ("s",), ()),
     ]
-    for step in (catalog.commit_write, catalog.finish_write, catalog.abandon_write):
+    for step in (catalog.commit_writes, catalog.finish_writes, catalog.abandon_writes):
         for write in writes:
             with pytest.raises(CatalogError, match="too late"):
-                step(write)
+                step([write])
     assert catalog.take_over("docs") == items, "it may be interrupted"
     assert catalog.has_unfinished("docs")
     catalog.settle(items)
@@ -190,7 +190,7 @@ def test_what_was_taken_over_cannot_become_current(catalog: Catalog) -> None:
 
 def test_one_bad_write_of_a_batch_commits_none(catalog: Catalog) -> None:
     good, bad = catalog.begin_writes("docs", [(document("good"), [chunk(0, "p")]), (document("bad"), [chunk(0, "q")])])
-    catalog.abandon_write(bad)
+    catalog.abandon_writes([bad])
     with pytest.raises(CatalogError):
         catalog.commit_writes([good, bad])
     assert served(catalog, "good") is None

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -15,7 +14,6 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from integrations.langchain.tests.fakes import InstructedEmbedder
 from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Reranker, Qwen3VectorStore
-from langchain_qwen3_rag.wrapping import LangChainEmbedder
 from qwen3_rag import Document as SourceDocument
 from qwen3_rag import Embedder, KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError
@@ -338,32 +336,6 @@ def test_any_langchain_embeddings(open_store: Open):
     assert store.similarity_search_by_vector(embeddings.embed_query(TEXTS["b"]), k=1)[0].id == "b"
     assert store.similarity_search("lunch noon", k=1, dense_weight=0.0)[0].id == "b"
     assert store.passages.embedder_name == "DeterministicFakeEmbedding"
-
-
-async def test_a_wrapped_embedding_as_the_core_sees_it():
-    embedder = LangChainEmbedder(DeterministicFakeEmbedding(size=12))
-    assert embedder.dim == embedder.space.dim == 12
-    assert np.linalg.norm(embedder.embed_documents(["a", "b"]), axis=1) == pytest.approx([1.0, 1.0])
-    np.testing.assert_array_equal(embedder.embed_queries(["a"], "ignored"), await embedder.aembed_queries(["a"]))
-    np.testing.assert_array_equal(embedder.embed_documents(["a"]), await embedder.aembed_documents(["a"]))
-    assert embedder.embed_documents([]).shape == (0, 12)
-    assert embedder.space.fingerprint != LangChainEmbedder(DeterministicFakeEmbedding(size=13)).space.fingerprint
-    with pytest.raises(DimensionError):
-        embedder.embed_documents(["a"], dim=6)
-    for counted in ("tokenizer", "max_tokens"):
-        with pytest.raises(ConfigurationError, match="text splitter"):
-            getattr(embedder, counted)
-
-
-async def test_a_dim_that_other_embeddings_do_not_offer_is_said_so_and_makes_no_collection(tmp_path: Path):
-    embeddings = DeterministicFakeEmbedding(size=12)
-    with Qwen3VectorStore(tmp_path / "kb", embeddings, settings=Settings.load(dim=6)) as store:
-        with pytest.raises(DimensionError, match="12 dimensions; they cannot be cut to 6"):
-            store.add_texts(["a"])
-        with pytest.raises(DimensionError, match="12 dimensions; they cannot be cut to 6"):
-            await store.aadd_texts(["a"])
-    with Qwen3VectorStore(tmp_path / "kb", embeddings, settings=Settings.load(dim=12)) as store:
-        assert len(store.add_texts(["a"])) == 1
 
 
 def test_a_qwen3_reranker_in_the_store(open_store: Open):
