@@ -11,9 +11,6 @@ It knows nothing of vectors. It adds no end-of-text token: the embedder does.
 from __future__ import annotations
 
 import json
-import shutil
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +30,6 @@ PARAGRAPH_BREAK = "␤␤"
 
 LONGEST_WORD = 48
 """Characters. WordPiece takes time quadratic in a word's length, and real documents hold base64."""
-
-FAMILIAR = 20
-"""Times that a character of another script must be met to count like a word."""
-
-BLOCK = 4096
-"""Texts that are read at a time."""
 
 _BERT_ONLY = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 
@@ -162,47 +153,3 @@ def _decoder() -> decoders.Decoder:
             decoders.Replace(f" {QUERY_MARKER}", "\nquery:"),  # the end of what the token stands for
         ]
     )
-
-
-def met(folder: Path, texts: Sequence[str]) -> list[int]:
-    """How often each token of a tokenizer that `save_tokenizer` wrote stands in texts."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    counts: Counter[int] = Counter()
-    for start in range(0, len(texts), BLOCK):
-        for encoding in tokenizer.encode_batch(list(texts[start : start + BLOCK])):
-            counts.update(encoding.ids)
-    return [counts[token] for token in range(tokenizer.get_vocab_size(with_added_tokens=True))]
-
-
-def trimmed(folder: Path, target: Path, counts: Sequence[int], size: int) -> list[int]:
-    """Write the tokenizer of `folder` into `target` with at most `size` tokens; words that lose theirs are read in pieces.
-
-    What is met least goes first, characters of other scripts before all; what the teacher's vocabulary has later, and so met less itself,
-    before what it has earlier. Single bytes and what is no word stay.
-
-    Args:
-        folder: of a tokenizer that `save_tokenizer` wrote.
-        target: folder of the new one.
-        counts: how often each token was met.
-        size: tokens to keep.
-
-    Returns:
-        The old id of each new token.
-    """
-    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    words: dict[str, int] = content["model"]["vocab"]
-    needed = {*(prefix + char for char in byte_alphabet().values() for prefix in ("", CONTINUATION))}
-    needed |= {UNKNOWN, *(spelled_in_bytes(mark) for mark in (LINE_BREAK, PARAGRAPH_BREAK, QUERY_MARKER))}
-    added = [token["id"] for token in content["added_tokens"] if token["content"] not in words]
-    free = [word for word in words if word not in needed]
-    free.sort(key=lambda word: (word.isascii() or counts[words[word]] >= FAMILIAR, counts[words[word]], -words[word]))
-    dropped = set(free[: max(len(words) + len(added) - size, 0)])
-    kept = [words[word] for word in sorted(words, key=words.__getitem__) if word not in dropped] + sorted(added)
-    new = {old: place for place, old in enumerate(kept)}
-    content["model"]["vocab"] = {word: new[old] for word, old in words.items() if old in new}
-    for token in content["added_tokens"]:
-        token["id"] = new[token["id"]]
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    shutil.copyfile(folder / "tokenizer_config.json", target / "tokenizer_config.json")
-    return kept

@@ -63,22 +63,6 @@ SECOND = Draw(
     },
 )
 """Fewer definitions and more of what is as long as a passage."""
-THIRD = Draw(
-    asked={"medquad": 13_000},
-    weak={
-        "wordnet": 12_000,
-        "gcide": 6000,
-        "foldoc": 8000,
-        "jargon": 1000,
-        "debian": 14_000,
-        "sections": 18_000,
-        "terms": 8000,
-        "cloze": 18_000,
-        "factbook": 3000,
-        "speeches": 3000,
-    },
-)
-"""Twice as much of everything: for a model that does not learn what it has seen four times by heart."""
 DEV_SHARE = 0.05
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from qwen3_rag.errors import ModelFormatError
-from qwen3_rag.models.nano.vocabulary import trimmed
 
 NOISE = 0.02
 """Standard deviation of new weights, that of Qwen3's own initialisation."""
@@ -55,44 +53,6 @@ def grow(source: Path, target: Path, layers: int, intermediate: int, seed: int) 
         grown |= {f"layers.{index}.{name}": tensor for name, tensor in layer.items()}
     _write(source, target, config | {"num_hidden_layers": layers + 1, "intermediate_size": intermediate}, grown)
     return target
-
-
-def deepen(source: Path, target: Path, layers: int, counts: Sequence[int], size: int, seed: int) -> Path:
-    """Write a trained checkpoint with more layers and fewer token vectors: what is read computes as before, and there is room to learn.
-
-    Args:
-        source: a checkpoint whose last layer averages.
-        target: folder of the new one.
-        layers: how many are put before that one.
-        counts: how often each token was met; the least are dropped.
-        size: token vectors to keep.
-        seed: of the new weights.
-
-    Returns:
-        `target`.
-    """
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    last, depth = config["num_hidden_layers"] - 1, config["num_hidden_layers"] + layers
-    tensors, generator = load_file(source / "model.safetensors"), np.random.default_rng(seed)
-    kept = trimmed(source, target, counts, size)
-    deep = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"layers.{last}.")}
-    deep["embed_tokens.weight"] = tensors["embed_tokens.weight"][kept]
-    for index in range(last, depth - 1):
-        layer = _new_attention(config, generator) | _rest(config["hidden_size"], config["intermediate_size"], generator)
-        deep |= {f"layers.{index}.{name}": tensor for name, tensor in layer.items()}
-    deep |= {f"layers.{depth - 1}.{name}": tensor for name, tensor in _part(tensors, last, "").items()}
-    ends = {name: kept.index(config[name]) for name in ("bos_token_id", "eos_token_id")}
-    changed = {"vocab_size": len(kept), "num_hidden_layers": depth, **ends}
-    (target / "config.json").write_text(json.dumps(_deeper(config | changed), indent=2) + "\n", encoding="utf-8")
-    save_file(dict(sorted(deep.items())), target / "model.safetensors", metadata={"format": "pt"})
-    return target
-
-
-def _deeper(config: dict[str, Any]) -> dict[str, Any]:
-    """What transformers writes for each layer."""
-    if kinds := config.get("layer_types"):
-        config["layer_types"] = [kinds[0]] * config["num_hidden_layers"]
-    return config
 
 
 def _part(tensors: dict[str, Array], layer: int, part: str) -> dict[str, Array]:

@@ -13,10 +13,7 @@
     merged/      slerp of the three stages
     second/      the second round's pairs, more of them as long as a passage
     further/     goes on from merged/, following the teacher on these
-    continued/   slerp of the two
-    third/       the third round's pairs, twice as many
-    deep/        continued/ with more layers and fewer token vectors
-    deeper/      follows the teacher from there, on these; it ships
+    shipped/     slerp of the two
 
 All settings of a run stand here. It runs in the room's own functions, those that the command line calls.
 """
@@ -29,20 +26,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from qwen3_rag.models.embedder import Embedder
-from qwen3_rag.models.hardware import computes_bfloat16
 from qwen3_rag.models.nano.checkpoint import FEATURES
 from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.models.nano.vectors import Recipe
-from qwen3_rag.models.nano.vocabulary import met
 from qwen3_rag.training.export import merge_models
 from qwen3_rag.training.nano.almanac import almanac_pairs
-from qwen3_rag.training.nano.data import FIRST, SECOND, THIRD, Draw, Files, files_in, write_data
+from qwen3_rag.training.nano.data import FIRST, SECOND, Draw, Files, files_in, write_data
 from qwen3_rag.training.nano.encyclopedia import articles_file, encyclopedia_pairs
 from qwen3_rag.training.nano.grouping import grouped
-from qwen3_rag.training.nano.growth import deepen, grow
+from qwen3_rag.training.nano.growth import grow
 from qwen3_rag.training.nano.release import release
 from qwen3_rag.training.nano.teaching import drawn, kept_vectors, texts_of, turned, write_teacher
 from qwen3_rag.training.pairs import read_pairs, write_pairs
@@ -59,10 +53,6 @@ CONTENT = Recipe().content
 SEED = 0
 GROUPS = 400
 """Of alike passages: a hundred pairs each."""
-DEEPER = 2
-"""Layers more, in the last round."""
-TOKENS = 24_900
-"""Token vectors that leave room for them in 25 MB."""
 RATES = {
     "embed_tokens": 3.0,
     f"layers.{LAYERS}.self_attn.q_": 0.0,
@@ -74,22 +64,21 @@ the weights in the mean is what earlier layers write into the features that keys
 PASSAGES = "passages.jsonl"
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
-STAGES = ("distilled", "weak", "supervised", "further", "deeper")
+STAGES = ("distilled", "weak", "supervised", "further")
 """What comes after each other on the way to what ships."""
 MERGED = {"distilled": 1.0, "weak": 1.0, "supervised": 1.0}
 """Stages that are merged at the end of the first round, and how much each counts."""
-CONTINUED = {"further": 1.0, "merged": 1.0}
-"""What is merged at the end of the second."""
+SHIPPED = {"further": 1.0, "merged": 1.0}
+"""What is merged in the end."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The data of one round of training, and into how many groups of alike passages it is put."""
+    """The data of one round of training."""
 
     folder: Path
     draw: Draw
-    groups: int = GROUPS
 
     @property
     def files(self) -> Files:
@@ -132,14 +121,9 @@ class Places:
         return self.output / "merged"
 
     @property
-    def continued(self) -> Path:
-        """The model of the second round."""
-        return self.output / "continued"
-
-    @property
-    def deep(self) -> Path:
-        """The same with more layers to train."""
-        return self.output / "deep"
+    def shipped(self) -> Path:
+        """What ships."""
+        return self.output / "shipped"
 
     @property
     def first(self) -> Round:
@@ -150,11 +134,6 @@ class Places:
     def second(self) -> Round:
         """The second round's data."""
         return Round(self.output / "second", SECOND)
-
-    @property
-    def third(self) -> Round:
-        """The third round's data."""
-        return Round(self.output / "third", THIRD, 2 * GROUPS)
 
     def model(self, stage: str) -> Path:
         """What a stage has trained."""
@@ -177,17 +156,13 @@ def prepare(places: Places, data: Round, weak: Sequence[Path], model: Path, say:
     pairs = list(read_pairs(files.weak, files.supervised))
     texts = texts_of(pairs)
     say(f"{len(pairs):,} pairs, {len(texts):,} texts")
-    vectors = kept_vectors(texts, _teacher().text_vectors, places.output / "blocks", say)
+    vectors = kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.output / "blocks", say)
     sample = drawn(len(texts), SEED)
     student = Embedder.load(str(model))
     known = np.asarray(student.embed_documents([texts[place] for place in sample], CONTENT))
     write_teacher(texts, turned(vectors, known, sample, student.dim), data.texts, data.vectors)
     passages = StoredTeacher(data.texts, data.vectors).vectors_of([pair.positive for pair in pairs])
-    write_pairs(data.alike, grouped(pairs, passages, data.groups, SEED))
-
-
-def _teacher() -> Teacher:
-    return Teacher(teacher_folder(), torch.bfloat16 if computes_bfloat16(torch.device("cpu")) else torch.float32)
+    write_pairs(data.alike, grouped(pairs, passages, GROUPS, SEED))
 
 
 def distillation(places: Places) -> EmbedderTraining:
@@ -285,30 +260,8 @@ def further(places: Places) -> EmbedderTraining:
     )
 
 
-def deeper(places: Places) -> EmbedderTraining:
-    """Go on in more layers, on the third round's pairs; what is new learns faster."""
-    last = LAYERS + DEEPER
-    new = {f"layers.{index}.": 2.0 for index in range(LAYERS, last)}
-    averaging = {f"layers.{last}.self_attn.q_": 0.0, f"layers.{last}.self_attn.k_": 0.0, "body.norm": 0.0}
-    return replace(
-        further(places),
-        model=str(places.deep),
-        pairs=(places.third.alike,),
-        output=places.output / "deeper",
-        dev=(places.third.files.dev,),
-        max_steps=3400,
-        rates={"embed_tokens": 2.0} | new | averaging,
-        warmup=0.05,
-        dim_weights=(1.0, 0.3, 0.5, 0.1),
-        teacher_texts=places.third.texts,
-        teacher_vectors=places.third.vectors,
-        dtype="bfloat16",
-        compiled=True,
-    )
-
-
 def train(places: Places, say: Say = print) -> Path:
-    """All rounds; what is finished is found again. Returns the folder of the model that ships."""
+    """Both rounds; what is finished is found again. Returns the folder of the model that ships."""
     encyclopedia, almanac = places.output / "encyclopedia.jsonl", places.output / "almanac.jsonl"
     if not encyclopedia.is_file():
         write_pairs(encyclopedia, encyclopedia_pairs(articles_file(), SEED))
@@ -319,14 +272,8 @@ def train(places: Places, say: Say = print) -> Path:
     first_round(places, say)
     prepare(places, places.second, (places.weak, encyclopedia, almanac), places.merged, say)
     train_embedder(further(places))
-    _merge((places.model("further"), places.merged), CONTINUED, places.continued)
-    prepare(places, places.third, (places.weak, encyclopedia, almanac), places.continued, say)
-    deepen(places.continued, places.deep, DEEPER, met(places.continued, _texts(places.third)), TOKENS, SEED)
-    return train_embedder(deeper(places))
-
-
-def _texts(data: Round) -> list[str]:
-    return [text for pair in read_pairs(data.files.weak, data.files.supervised) for text in (pair.query, pair.positive)]
+    _merge((places.model("further"), places.merged), SHIPPED, places.shipped)
+    return places.shipped
 
 
 def first_round(places: Places, say: Say = print) -> None:
@@ -351,7 +298,7 @@ def _merge(checkpoints: Sequence[Path], weights: Mapping[str, float], output: Pa
 def ship(places: Places, target: Path) -> Path:
     """Put the trained model and its record into `target`."""
     stages = {name: places.model(name) for name in STAGES}
-    return release(places.model("deeper"), places.static, stages, {"merged": MERGED, "continued": CONTINUED}, target)
+    return release(places.shipped, places.static, stages, {"merged": MERGED, "shipped": SHIPPED}, target)
 
 
 def write_passages(places: Places) -> None:

@@ -38,6 +38,8 @@ from qwen3_rag.training.nano.wording import definition_pair, section_query, term
 from qwen3_rag.training.pairs import Pair, deduplicated, fingerprint, write_pairs
 
 SEED = 0
+MOST = {"debian": 12_000, "wordnet": 12_000, "gcide": 8_000, "sections": 20_000, "terms": 10_000, "cloze": 15_000}
+"""Pairs of a source; one that is not named here gives all it has."""
 SHORTEST = {"debian": 120, "sections": 120, "terms": 100, "cloze": 120}
 """Characters of a positive; 40 for definitions."""
 _DESCRIPTIONS = "Translation-en"
@@ -58,12 +60,15 @@ def weak_pairs(archive: DebianArchive, seed: int = SEED) -> list[Pair]:
         terms += of_terms
         texts = of_texts | texts
     texts |= {pair.positive: _DESCRIPTIONS for pair in debian}
-    return [pair for pairs in (debian, *found, sections, terms, cloze_pairs(texts, seed)) for pair in selected(pairs)]
+    return [pair for pairs in (debian, *found, sections, terms, cloze_pairs(texts, seed)) for pair in selected(pairs, seed)]
 
 
-def selected(pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """Good pairs of one source, each positive once, in English."""
-    return (replace(pair, language="en") for pair in one_each(pairs) if is_good(pair))
+def selected(pairs: Iterable[Pair], seed: int) -> list[Pair]:
+    """Good pairs of one source, each positive once, at most `MOST` of them, in English."""
+    good = [pair for pair in one_each(pairs) if is_good(pair)]
+    most = MOST.get(good[0].source or "", len(good)) if good else 0
+    drawn = random.Random(seed).sample(good, most) if len(good) > most else good
+    return [replace(pair, language="en") for pair in drawn]
 
 
 def is_good(pair: Pair) -> bool:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ModelNotFoundError
 from qwen3_rag.models.nano import teacher
 from qwen3_rag.models.nano.checkpoint import save_checkpoint
 from qwen3_rag.models.nano.corpus import definitions, package_descriptions
 from qwen3_rag.models.nano.vectors import Recipe, content_vectors, fitted_vectors, token_probabilities, token_weights
-from qwen3_rag.models.nano.vocabulary import Vocabulary, byte_alphabet, save_tokenizer, spelled_in_bytes, trimmed
+from qwen3_rag.models.nano.vocabulary import Vocabulary, byte_alphabet, save_tokenizer, spelled_in_bytes
 from tests.models.nano.made_up import WORDS, made_up_table, made_up_vocabulary
 
 
@@ -30,29 +29,6 @@ def test_vocabulary_keeps_teacher_words_and_covers_all_bytes(vocabulary: Vocabul
     assert sorted(byte_alphabet()) == list(range(256))
     assert len(set(byte_alphabet().values())) == 256
     assert spelled_in_bytes("é") == vocabulary.tokenizer.id_to_token(kept.index("é"))
-
-
-def test_a_trimmed_tokenizer_loses_what_was_met_least(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    save_tokenizer(vocabulary, tmp_path, 64)
-    words = vocabulary.tokenizer.get_vocab(with_added_tokens=True)
-    met = [9] * len(words)
-    met[words["sail"]] = met[words["bird"]] = met[words[spelled_in_bytes("é")]] = 3
-    met[words["night"]] = 2
-
-    def after(dropped: int) -> tuple[Tokenizer, list[int]]:
-        kept = trimmed(tmp_path, tmp_path / "trimmed", met, len(words) - dropped)
-        return Tokenizer.from_file(str(tmp_path / "trimmed" / "tokenizer.json")), kept
-
-    order = [spelled_in_bytes("é"), "night", "bird", "sail"]
-    for dropped in range(1, 5):
-        tokenizer, kept = after(dropped)
-        assert set(words) - set(tokenizer.get_vocab(with_added_tokens=True)) == set(order[:dropped])
-        assert {word: kept[new] for word, new in tokenizer.get_vocab(with_added_tokens=True).items()} == {
-            word: old for word, old in words.items() if old in kept
-        }
-    assert tokenizer.encode("ship sail<|endoftext|>\n<think>").tokens[:5] == ["ship", "s", "##a", "##i", "##l"]
-    smallest, _ = after(len(words))
-    assert smallest.decode(smallest.encode("a ship, ünïcode 日本").ids) == "a ship , unicode 日 本"
 
 
 def test_checkpoint_is_the_same_bytes_every_time(vocabulary: Vocabulary, tmp_path: Path) -> None:

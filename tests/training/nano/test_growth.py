@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from qwen3_rag import Embedder
 from qwen3_rag.errors import ModelFormatError
 from qwen3_rag.models.hub import ModelKind
-from qwen3_rag.training.nano.growth import deepen, grow
+from qwen3_rag.training.nano.growth import grow
 from qwen3_rag.training.network import Network
 from tests.models.nano.made_up import made_up_checkpoint
 
@@ -52,17 +51,3 @@ def test_it_is_the_same_every_time(constructed: Path, tmp_path: Path):
     files = [grow(constructed, tmp_path / name, 2, 48, seed=1) / "model.safetensors" for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert (grow(constructed, tmp_path / "three", 2, 48, seed=2) / "model.safetensors").read_bytes() != files[0].read_bytes()
-
-
-def test_a_deeper_checkpoint_gives_the_same_vectors_of_texts_whose_tokens_it_kept(constructed: Path, tmp_path: Path):
-    grown = grow(constructed, tmp_path / "grown", 1, 48, seed=1)
-    old = Embedder.load(str(grown), dtype="float32", device="cpu")
-    tokenizer = Tokenizer.from_file(str(grown / "tokenizer.json"))
-    size = tokenizer.get_vocab_size()
-    met = np.bincount([token for text in TEXTS for token in tokenizer.encode(text).ids], minlength=size).tolist()
-    deep = deepen(grown, tmp_path / "deep", 2, met, size - 2, seed=1)
-    new = Embedder.load(str(deep), dtype="float32", device="cpu")
-    assert len(Network.load(str(deep), ModelKind.EMBEDDER).body.layers) == 4
-    assert Tokenizer.from_file(str(deep / "tokenizer.json")).get_vocab_size() == size - 2
-    np.testing.assert_allclose(np.asarray(new.embed_documents(TEXTS)), np.asarray(old.embed_documents(TEXTS)), atol=1e-6)
-    np.testing.assert_allclose(np.asarray(new.embed_queries(TEXTS)), np.asarray(old.embed_queries(TEXTS)), atol=1e-6)

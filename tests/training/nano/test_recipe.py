@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_rag.training.nano.recipe import CONTINUED, MERGED, STAGES, Places, deeper, distillation, further, mining, ship, supervised, weak
+from qwen3_rag.training.nano.recipe import MERGED, SHIPPED, STAGES, Places, distillation, further, mining, ship, supervised, weak
 from qwen3_rag.training.nano.release import SHIPPED as FILES
 
 
@@ -19,11 +19,7 @@ def test_every_stage_begins_with_what_an_earlier_one_has_made(places: Places):
     assert weak(places).model == mining(places).embedder == str(distillation(places).output / "model")
     assert supervised(places, "weak", "supervised").model == str(weak(places).output / "model")
     assert further(places).model == str(places.merged)
-    assert deeper(places).model == str(places.deep)
-    outputs = [
-        run.output
-        for run in (distillation(places), weak(places), supervised(places, "weak", "supervised"), further(places), deeper(places))
-    ]
+    outputs = [run.output for run in (distillation(places), weak(places), supervised(places, "weak", "supervised"), further(places))]
     assert outputs == [places.output / stage for stage in STAGES]
 
 
@@ -42,13 +38,14 @@ def test_what_was_merged_in_the_end_ships_with_the_record_of_all(places: Places,
         places.model(stage).mkdir(parents=True)
         record = {"settings": {"max_steps": number}, "data": {"pairs": 70, "digest": "d"}, "dev": {"before": figures, "after": figures}}
         (places.model(stage) / "training.json").write_text(json.dumps(record))
+    places.shipped.mkdir()
     for name in FILES:
-        (places.model(STAGES[-1]) / name).write_text(f"the last {name}")
+        (places.shipped / name).write_text(f"the last {name}")
     places.static.mkdir()
     (places.static / "build.json").write_text("{}")
     target = ship(places, tmp_path / "target")
     record = json.loads((target / "build.json").read_text())
     assert list(record["stages"]) == list(STAGES)
     assert [stage["settings"]["max_steps"] for stage in record["stages"].values()] == list(range(len(STAGES)))
-    assert record["merged"] == {"merged": MERGED, "continued": CONTINUED}
+    assert record["merged"] == {"merged": MERGED, "shipped": SHIPPED}
     assert {name: (target / name).read_text() for name in FILES} == {name: f"the last {name}" for name in FILES}

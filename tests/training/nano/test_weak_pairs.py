@@ -235,7 +235,7 @@ def test_words_become_questions_now_and_then() -> None:
     assert {positive for _, positive in made} == {"a canine", "dog: a canine"}
 
 
-def test_only_good_pairs_are_selected_each_positive_once() -> None:
+def test_only_good_pairs_are_selected_each_positive_once(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The answer to this is long enough to be a definition of it."
     pairs = [
         Pair("one", text, source="foldoc", extra={"package": "p"}),
@@ -245,7 +245,13 @@ def test_only_good_pairs_are_selected_each_positive_once() -> None:
         Pair(f"{text}!", f"{text}!", source="foldoc"),
         Pair("terms", text + " It is.", source="terms"),
     ]
-    assert list(weak_pairs.selected(pairs)) == [Pair("one", text, language="en", source="foldoc", extra={"package": "p"})]
+    assert weak_pairs.selected(pairs, 0) == [Pair("one", text, language="en", source="foldoc", extra={"package": "p"})]
+    many = [Pair(f"{number} q", f"{text} It is number {number}.", source="wordnet") for number in range(20)]
+    monkeypatch.setitem(weak_pairs.MOST, "wordnet", 5)
+    drawn = weak_pairs.selected(many, 0)
+    assert len(drawn) == 5
+    assert drawn == weak_pairs.selected(many, 0)
+    assert drawn != weak_pairs.selected(many, 1)
 
 
 class MadeUpArchive:
