@@ -66,7 +66,7 @@ def before_attention(
 ) -> Heads:
     """Norm, projections, norm and rotation of heads."""
     normed, width = rms_norm(hidden, norm, epsilon), query_norm.shape[0]
-    queries, keys, values = (linear(normed, weight).unflatten(-1, (-1, width)) for weight in (query, key, value))
+    queries, keys, values = (linear(normed, weight).view(len(hidden), -1, width) for weight in (query, key, value))
     return rotated(rms_norm(queries, query_norm, epsilon), cos, sin), rotated(rms_norm(keys, key_norm, epsilon), cos, sin), values
 
 

@@ -7,6 +7,7 @@ segments and joined again, of which the gradient is one concatenation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -32,7 +33,8 @@ class TrainingForward(PackedForward):
         return self._compiled(self._layers, pack(items))
 
     def _compiled(self, layers: CompiledLayers, row: Row) -> torch.Tensor:
-        model, device = self._model, self._model.device
+        model: Any = self._model
+        device = model.device
         hidden = model.embed_tokens(torch.tensor(row.ids, device=device))
         kernel = self._kernel(row, device, hidden.dtype)
         last = torch.tensor([segment.last for segment in row.ends], device=device)
@@ -44,7 +46,8 @@ class TrainingForward(PackedForward):
             hidden = layers.output(layer, hidden, kernel.everywhere(query, key, value, layer.self_attn.scaling))
         query, key, value = layers.heads(final, hidden, cos, sin)
         found = kernel.at_ends(query[last], key, value, final.self_attn.scaling)
-        return rms_norm(layers.output(final, hidden[last], found), model.norm.weight, model.config.rms_norm_eps)
+        states: torch.Tensor = layers.output(final, hidden[last], found)
+        return rms_norm(states, model.norm.weight, model.config.rms_norm_eps)
 
     def _kernel(self, row: Row, device: torch.device, dtype: torch.dtype) -> Kernel:
         kernel = super()._kernel(row, device, dtype)

@@ -153,7 +153,7 @@ def test_the_layers_to_be_compiled_give_the_gradients_of_those_of_transformers()
         compiled_equals(1e-5)
 
 
-@compiling
+@pytest.mark.filterwarnings("ignore")  # of torch's own, from its compiler
 @pytest.mark.slow
 def test_compiled_layers_give_the_gradients_of_those_of_transformers():
     if not has_compiler():
