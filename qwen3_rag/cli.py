@@ -61,7 +61,7 @@ def _path(given: str) -> Path:
     return Path(given)
 
 
-Kb = Annotated[Path | None, typer.Option("--kb", help="Folder of the knowledge base.", show_default="kb")]
+Kb = Annotated[Path | None, typer.Option("--kb", parser=_path, help="Folder of the knowledge base.", show_default="kb")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Embedder = Annotated[str | None, typer.Option(help="Hub id, local folder or nano. A knowledge base remembers its own.")]
 
@@ -122,7 +122,7 @@ def search(
     rrf_k: Annotated[int | None, typer.Option(help="Constant of fusion by ranks (rrf).", show_default="60")] = None,
     candidates: Annotated[int | None, typer.Option(help="Passages recalled before reranking.")] = None,
     recall_threshold: Annotated[float | None, typer.Option(help="Least score in recall.")] = None,
-    rerank: Annotated[str | None, typer.Option(help="A reranker's name, or off.")] = None,
+    rerank: Annotated[str | None, typer.Option("--rerank", "--reranker", help="A reranker's name, or off.")] = None,
     rerank_weight: Annotated[
         float | None, typer.Option(help="Reranker's share in the order, 0 to 1; recall has the rest.", show_default="1")
     ] = None,

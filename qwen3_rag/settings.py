@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ class StoreSettings:
     """
 
     path: str = ":memory:"
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     api_key: SecretStr | None = None
     prefer_grpc: bool = False
     timeout: float = 30.0
@@ -69,8 +69,8 @@ class StoreSettings:
 class RemoteSettings:
     """Inference servers for the embedder and the reranker; without a URL, that model runs in this process."""
 
-    embedder_url: str | None = None
-    reranker_url: str | None = None
+    embedder_url: str | None = field(default=None, repr=False)
+    reranker_url: str | None = field(default=None, repr=False)
     api_key: SecretStr | None = None
     timeout: float = 60.0
     embedder_tokenizer: str | None = None
@@ -80,9 +80,9 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class CatalogSettings:
-    """Where the catalog is: any SQLAlchemy URL of SQLite or PostgreSQL."""
+    """Where the catalog is: any SQLAlchemy URL of SQLite or PostgreSQL. It may hold a password, so it is not shown."""
 
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +143,15 @@ class Settings(BaseSettings):
     model_quantization: str = Field("none", description="none, or int8 for models on the CPU.")
     instruction: str | None = Field(None, description="Task for queries, in English. Unset: the paper's web search task.")
 
-    embedder_url: str | None = Field(None, description="Inference server of the embedder. Unset: it runs in this process.")
-    reranker_url: str | None = Field(None, description="Inference server of the reranker. Unset: it runs in this process.")
+    embedder_url: str | None = Field(None, repr=False, description="Inference server of the embedder. Unset: it runs in this process.")
+    reranker_url: str | None = Field(None, repr=False, description="Inference server of the reranker. Unset: it runs in this process.")
     inference_api_key: SecretStr | None = Field(None, description="API key of the inference servers.")
     inference_timeout: float = Field(60.0, gt=0, description="Seconds an inference server may take to connect or to go on answering.")
     embedder_tokenizer: str | None = Field(None, description="Hub id or folder of a remote embedder's tokenizer. Unset: that of its name.")
     reranker_tokenizer: str | None = Field(None, description="Hub id or folder of a remote reranker's tokenizer. Unset: that of its name.")
     embedder_revision: str | None = Field(None, description="Weights of a remote embedder, where it is to compare with local vectors.")
 
-    url: str | None = Field(None, description="Qdrant server. Unset: the embedded engine in the knowledge base's folder.")
+    url: str | None = Field(None, repr=False, description="Qdrant server. Unset: the embedded engine in the knowledge base's folder.")
     api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
     prefer_grpc: bool = Field(False, description="Use gRPC with the Qdrant server.")
     timeout: float = Field(30.0, gt=0, description="Seconds one request to the Qdrant server may take.")
@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     )
     on_disk: bool = Field(False, description="Keep original vectors on disk instead of in memory. Unset: as the collection has it.")
 
-    database_url: str | None = Field(None, description="Catalog database. Unset: SQLite in the knowledge base's folder.")
+    database_url: str | None = Field(None, repr=False, description="Catalog database. Unset: SQLite in the knowledge base's folder.")
 
     chunk_tokens: int = Field(512, ge=16, description="Most tokens of a chunk, its context line included.")
     chunk_overlap: int = Field(0, ge=0, description="Tokens shared by neighbouring chunks.")

@@ -201,6 +201,17 @@ def test_wrong_usage_has_the_usual_exit_code(run: Run):
     assert run("ingest").exit_code == cli.Exit.USAGE
 
 
+def test_an_empty_folder_name_is_not_the_working_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("status", "--kb", "")
+    assert result.exit_code == cli.Exit.USAGE
+    assert "a path is empty" in " ".join(result.stderr.split())
+
+
+def test_a_reranker_is_named_as_in_the_settings(run: Run, kb: Path):
+    assert run("search", "keys", "--kb", str(kb), "--reranker", "off").exit_code == 0
+
+
 @pytest.mark.parametrize("verb", ["ingest", "search", "status", "documents", "delete", "failures", "models", "db"])
 def test_every_verb_has_help(run: Run, verb: str):
     assert run(verb, "--help").exit_code == 0

@@ -120,6 +120,12 @@ def test_the_api_key_is_not_printed():
     assert "hunter2" not in repr(Settings.load(api_key="hunter2").store)
 
 
+def test_passwords_in_addresses_are_not_printed():
+    urls = {name: f"http://me:hunter2@{name}" for name in ("url", "embedder_url", "reranker_url", "database_url")}
+    settings = Settings.load(**urls)
+    assert "hunter2" not in f"{settings!r}{settings.store!r}{settings.catalog!r}{settings.remote!r}"
+
+
 def test_nothing_is_written_for_a_knowledge_base_in_memory():
     settings = Settings.load(kb=":memory:")
     assert settings.store.path == ":memory:"

@@ -17,7 +17,7 @@ _RERANKS = {
 
 def embeddings_url(address: str, setting: str) -> httpx.URL:
     """The embeddings endpoint of a server: `http://host:8000`, `http://host:8000/v1` and the full URL all mean the same."""
-    url = _checked(address, setting)
+    url = _without_slash(_checked(address, setting))
     if url.path.endswith(_EMBEDDINGS):
         return url
     return _under(url, "/v1", _EMBEDDINGS)
@@ -25,7 +25,7 @@ def embeddings_url(address: str, setting: str) -> httpx.URL:
 
 def rerank_urls(address: str, dialect: Dialect | None, setting: str) -> list[tuple[Dialect, httpx.URL]]:
     """The reranking endpoints that a server may have, in the order to try them; one of them where that is certain."""
-    url = _checked(address, setting)
+    url = _without_slash(_checked(address, setting))
     for ending, dialects in _RERANKS.items():
         if url.path.endswith(ending):
             return [(each, url) for each in ([dialect] if dialect else dialects)]
@@ -52,6 +52,15 @@ def _under(url: httpx.URL, version: str, path: str) -> httpx.URL:
     return url.copy_with(path=f"{base}{version}{path}")
 
 
+def _without_user(address: object) -> object:
+    """A wrong address as an error may show it: without what stands before an @, which may be a password."""
+    return f"…@{address.rpartition('@')[2]}" if isinstance(address, str) and "@" in address else address
+
+
+def _without_slash(url: httpx.URL) -> httpx.URL:
+    return url.copy_with(path=url.path.rstrip("/")) if url.path.rstrip("/") else url
+
+
 def _checked(address: str, setting: str) -> httpx.URL:
     try:
         url = httpx.URL(address)
@@ -59,7 +68,7 @@ def _checked(address: str, setting: str) -> httpx.URL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(
-            f"{setting}={address!r} is not the address of an inference server. Write it like this: http://localhost:8000 "
+            f"{setting}={_without_user(address)!r} is not the address of an inference server. Write it like this: http://localhost:8000 "
             f"(QWEN3_RAG_{setting.upper()})."
         )
     return url

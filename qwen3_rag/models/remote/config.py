@@ -97,7 +97,7 @@ class Connection:
     """How a server is talked to. `timeout` is in seconds: to connect, and between two parts of an answer."""
 
     timeout: float = 60.0
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
     retries: Retries = field(default_factory=Retries)
 

@@ -55,7 +55,7 @@ class HttpClient:
         """
         response = await self._patient(url, body)
         try:
-            return response.json()
+            return json.loads(self._masked(response.text)) if self._holds_key(response) else response.json()
         except ValueError as error:
             raise RemoteResponseError(
                 f"The inference server at {shown(url)} answered with what is no JSON: {self._quote(response)}. Check that the address is "
@@ -123,17 +123,23 @@ class HttpClient:
                     "text is too long for it, give its limit as `max_tokens`."
                 )
             case status if 300 <= status < 400:
-                return RemoteResponseError(
-                    f"{place} sends elsewhere (HTTP {status}, to {response.headers.get('location', 'nowhere')!r}). Give that address."
-                )
+                target = self._masked(response.headers.get("location", "nowhere"))
+                return RemoteResponseError(f"{place} sends elsewhere (HTTP {status}, to {target!r}). Give that address.")
             case _:
                 return RemoteResponseError(f"{place} refuses the request ({said}).")
 
+    def _holds_key(self, response: httpx.Response) -> bool:
+        secret = self._key.get_secret_value() if self._key else ""
+        return bool(secret) and secret.encode() in response.content
+
+    def _masked(self, text: str) -> str:
+        """What the server says, without our key: what is quoted ends up in logs, and some gateways repeat it."""
+        secret = self._key.get_secret_value() if self._key else ""
+        return text.replace(secret, str(self._key)) if secret else text
+
     def _quote(self, response: httpx.Response) -> str:
-        """The answer, shortened, without our key: what is quoted ends up in logs, and some gateways repeat it."""
-        text = " ".join(response.text.split())
-        if self._key is not None and self._key.get_secret_value():
-            text = text.replace(self._key.get_secret_value(), str(self._key))
+        """The answer, shortened, without our key."""
+        text = self._masked(" ".join(response.text.split()))
         return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…") if text else "an empty answer"
 
 

@@ -190,6 +190,23 @@ def test_many_threads(embeddings: InferenceServer, nano: Embedder):
     assert len(embeddings.requests) == 9
 
 
+@pytest.mark.parametrize(
+    "reply", [Reply(200, {"error": "bad key sk-very-secret"}), Reply(302, {}, {"Location": "http://x/?k=Bearer+sk-very-secret"})]
+)
+def test_a_key_that_an_answer_repeats_is_not_shown(embeddings: InferenceServer, reply: Reply):
+    with remote(embeddings, api_key="sk-very-secret", connection=Connection(retries=HURRY.retries)) as embedder:
+        embedder.embed_documents(["a"])
+        embeddings.faults.always = reply
+        with pytest.raises(RemoteResponseError, match=r"\*\*\*") as caught:
+            embedder.embed_documents(["b"])
+    assert "very-secret" not in str(caught.value)
+
+
+def test_an_endpoint_may_end_with_a_slash(embeddings: InferenceServer):
+    with RemoteEmbedder("nano", f"{embeddings.url}/v1/embeddings/", connection=HURRY) as embedder:
+        assert embedder.embed_documents(["a"]).shape[0] == 1
+
+
 def test_key_and_headers_are_sent_and_never_shown(embeddings: InferenceServer):
     connection = Connection(headers={"X-Team": "search"}, retries=HURRY.retries)
     with remote(embeddings, api_key="sk-very-secret", connection=connection) as embedder:
@@ -200,6 +217,7 @@ def test_key_and_headers_are_sent_and_never_shown(embeddings: InferenceServer):
         assert "very-secret" not in f"{caught.value}{embedder!r}{vars(embedder)}"
     assert embeddings.requests[0].headers["Authorization"] == "Bearer sk-very-secret"
     assert embeddings.requests[0].headers["X-Team"] == "search"
+    assert "search" not in repr(connection)
     with pytest.raises(ConfigurationError, match="API key holds characters") as refused:
         remote(embeddings, api_key="sk\nsecret")
     assert "secret" not in str(refused.value)
