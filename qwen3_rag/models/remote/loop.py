@@ -6,7 +6,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar
 
 from qwen3_rag.errors import ConfigurationError
@@ -28,17 +28,31 @@ class LoopThread:
         self._is_closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Wait for the result in this thread; an interrupt cancels the work."""
+        """Wait for the result in this thread; an interrupt cancels the work.
+
+        Raises:
+            ConfigurationError: it was closed, before or meanwhile.
+        """
         future = self._submit(coroutine)
         try:
             return future.result()
+        except CancelledError:
+            if self._is_closed:
+                raise self._closed() from None
+            raise
         except BaseException:
             future.cancel()
             raise
 
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await the result in the caller's own loop; cancelling the caller cancels the work."""
-        return await asyncio.wrap_future(self._submit(coroutine))
+        """Await the result in the caller's own loop; cancelling the caller cancels the work. Raises as `run`."""
+        try:
+            return await asyncio.wrap_future(self._submit(coroutine))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._is_closed and (task is None or not task.cancelling()):
+                raise self._closed() from None
+            raise
 
     def on_close(self, closer: Callable[[], Awaitable[None]]) -> None:
         """Await `closer` in the loop before it ends."""
@@ -51,11 +65,14 @@ class LoopThread:
         if self._stop is not None:
             self._stop()
 
+    def _closed(self) -> ConfigurationError:
+        return ConfigurationError(f"This {self._owner} was closed and answers no more. Make a new one.")
+
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         with self._lock:
             if self._is_closed:
                 coroutine.close()
-                raise ConfigurationError(f"This {self._owner} was closed and answers no more. Make a new one.")
+                raise self._closed()
             if self._loop is None:
                 self._loop = self._start()
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

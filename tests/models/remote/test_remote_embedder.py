@@ -352,3 +352,26 @@ class TestTheCheckAtFirstUse:
             embedder.embed_documents(["a"])
             embedder.embed_documents(["a"])
         assert [len(request.body["input"]) for request in embeddings.requests] == [3, 3, 1, 1]
+
+
+def test_what_is_closed_during_a_call_says_so(embeddings: InferenceServer):
+    embedder = remote(embeddings)
+    embedder.embed_documents(["a"])
+    embeddings.faults.delay = 3.0
+    closing = threading.Timer(0.3, embedder.close)
+    closing.start()
+    with pytest.raises(ConfigurationError, match="was closed"):
+        embedder.embed_documents(["b"])
+    closing.join()
+
+
+async def test_what_is_closed_during_an_awaited_call_says_so_and_cancels_nobody(embeddings: InferenceServer):
+    embedder = remote(embeddings)
+    await embedder.aembed_documents(["a"])
+    embeddings.faults.delay = 3.0
+    call = asyncio.create_task(embedder.aembed_documents(["b"]))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(embedder.close)
+    with pytest.raises(ConfigurationError, match="was closed"):
+        await call
+    assert not call.cancelled()
