@@ -121,6 +121,12 @@ class TestHtml:
         page = '<?xml version="1.0" encoding="cp1251"?><html><body>Мир</body></html>'.encode("cp1251")
         assert load(tmp_path, "b.xhtml", page).text == "Мир"
 
+    def test_tags_of_the_head_may_be_omitted(self, tmp_path: Path) -> None:
+        page = "<!doctype html><html><head><meta charset=utf-8><title>T</title><body><h1>Hi</h1><p>Content here</p></body></html>"
+        for name, source in (("a.html", page), ("b.html", page.replace("<head>", ""))):
+            document = load(tmp_path, name, source)
+            assert (document.text, document.title) == ("Hi\n\nContent here", "Hi")
+
     def test_pages_without_tags_or_nested_very_deeply_are_read(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.html", "other.html").text == "other.html"
         assert load(tmp_path, "b.html", "<div>" * 3000 + "deep").text == "deep"

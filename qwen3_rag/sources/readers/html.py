@@ -16,7 +16,7 @@ _DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([-\w.:]+)|<\?xml[^>
 _PROLOG = re.compile(r"\s*<\?xml[^>]*\?>")
 _LEFT_OUT = frozenset(
     {
-        *("head", "script", "style", "nav", "noscript", "template", "svg", "canvas", "iframe", "object", "embed"),
+        *("title", "script", "style", "nav", "noscript", "template", "svg", "canvas", "iframe", "object", "embed"),
         *("button", "select", "input", "textarea", "dialog", "audio", "video"),
     }
 )
