@@ -36,12 +36,18 @@ def markdown_headings(text: str) -> tuple[Heading, ...]:
 @cache
 def _blocks() -> MarkdownIt:
     """A parser of blocks only: what is inside a paragraph takes most of the time and holds no heading."""
-    return MarkdownIt("commonmark").disable("inline")
+    return _ready(MarkdownIt("commonmark").disable("inline"))
 
 
 @cache
 def _inlines() -> MarkdownIt:
-    return MarkdownIt("commonmark")
+    return _ready(MarkdownIt("commonmark"))
+
+
+def _ready(parser: MarkdownIt) -> MarkdownIt:
+    """The parser, with the rules compiled that it compiles when first used: in that moment another thread would find it without rules."""
+    parser.parse("# a *b*")
+    return parser
 
 
 def _plain(markup: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it.ruler import Ruler
 
-from qwen3_rag.chunking import markdown_headings
+from qwen3_rag.chunking import headings, markdown_headings
 
 
 def found(text: str) -> list[tuple[str, int, str]]:
@@ -58,3 +59,11 @@ def test_offsets_hold_for_every_line_end(newline: str) -> None:
 def test_starts_are_starts_of_lines(text: str) -> None:
     for heading in markdown_headings(text):
         assert heading.start == 0 or text[heading.start - 1] in "\r\n"
+
+
+def test_parsers_are_ready_before_threads_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for build in (headings._blocks, headings._inlines):
+        build.cache_clear()
+        build()
+    monkeypatch.setattr(Ruler, "__compile__", lambda _: pytest.fail("a ruler is empty while it compiles its rules"))
+    assert found("# A *b*\n") == [("A b", 1, "# A *b*")]
