@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import warnings
 import zipfile
@@ -125,14 +126,63 @@ def test_pptx(tmp_path: Path) -> None:
     assert document.text == "# Plan\nMove on Monday."
 
 
-def test_xlsx(tmp_path: Path) -> None:
+def xlsx(*rows: list[object], **more: list[list[object]]) -> bytes:
     openpyxl = pytest.importorskip("openpyxl")
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         book = openpyxl.Workbook()
         book.active.title = "Years"
-        for row in (["name", "year", None], ["founded", 2024, None], ["sold", None, 1.5]):
-            book.active.append(row)
-        book.save(tmp_path / "a.xlsx")
-    document = load(tmp_path, "a.xlsx", (tmp_path / "a.xlsx").read_bytes())
+        for sheet, content in [(book.active, rows), *((book.create_sheet(name), content) for name, content in more.items())]:
+            for row in content:
+                sheet.append(row)
+        book.save(buffer)
+    return buffer.getvalue()
+
+
+def cells(tmp_path: Path, *values: object) -> list[str]:
+    """One column's values as they are read, below the head."""
+    lines = load(tmp_path, "a.xlsx", xlsx(["x", "y"], *([value, "-"] for value in values))).text.splitlines()[3:]
+    return [line.removeprefix("| ").removesuffix(" | - |") for line in lines]
+
+
+def test_xlsx(tmp_path: Path) -> None:
+    document = load(tmp_path, "a.xlsx", xlsx(["name", "year", None], ["founded", 2024, None], ["sold", None, 1.5]))
     assert document.text == "## Years\n| name | year |  |\n| --- | --- | --- |\n| founded | 2024 |  |\n| sold |  | 1.5 |"
+
+
+def test_text_in_a_workbook_stays_as_it_is(tmp_path: Path) -> None:
+    texts = ["02134", "2.0", "1.10", "+4912345", "1e5", "NA", "N/A", "None", "null", "snake_case", "a*b*c", "<b> & c"]
+    assert cells(tmp_path, *texts) == texts
+
+
+def test_numbers_in_a_workbook_keep_their_digits(tmp_path: Path) -> None:
+    values = [1234567890123, None, 3.14159265, 2024.0, 0.1 + 0.2, -7, 1e-7, True, False]
+    assert cells(tmp_path, *values) == ["1234567890123", "", "3.14159265", "2024", "0.3", "-7", "1e-07", "TRUE", "FALSE"]
+
+
+def test_dates_in_a_workbook_are_iso(tmp_path: Path) -> None:
+    values = [datetime.date(2024, 2, 1), datetime.datetime(2024, 2, 1, 10, 30), datetime.time(9, 5)]  # noqa: DTZ001
+    assert cells(tmp_path, *values) == ["2024-02-01", "2024-02-01T10:30:00", "09:05:00"]
+
+
+def test_a_cell_is_one_line_without_a_border(tmp_path: Path) -> None:
+    assert cells(tmp_path, "first line\nsecond line", "a | b", " x\r\n", "#N/A") == ["first line second line", r"a \| b", "x", ""]
+
+
+def test_empty_rows_columns_and_sheets_make_no_table(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[None], ["a", "a", None, " "], [], ["b"], [" "]]
+    assert load(tmp_path, "a.xlsx", xlsx(*rows, Empty=[], Last=[["c"]])).text == (
+        "## Years\n| a | a |\n| --- | --- |\n| b |  |\n\n## Empty\n\n## Last\n| c |\n| --- |"
+    )
+
+
+def test_a_damaged_workbook_is_an_error(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(xlsx(["a"]))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content[:50] if name == "xl/worksheets/sheet1.xml" else content)
+    with pytest.raises(SourceError, match=r"a\.xlsx is a XLSX file that cannot be read"):
+        load(tmp_path, "a.xlsx", buffer.getvalue())

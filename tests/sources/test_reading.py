@@ -127,6 +127,13 @@ class TestHtml:
             document = load(tmp_path, name, source)
             assert (document.text, document.title) == ("Hi\n\nContent here", "Hi")
 
+    def test_rows_that_begin_with_an_empty_cell_are_lines(self, tmp_path: Path) -> None:
+        rows = "<tr><td></td><td>2023</td></tr><tr><td>Rev</td><td>1</td></tr><tr><td><p></p></td><td>3</td></tr>"
+        assert load(tmp_path, "a.html", f"<p>Intro<table>{rows}</table>").text == "Intro\n\n | 2023\nRev | 1\n | 3"
+        assert load(tmp_path, "b.html", "<p>x<table><tr><td></td></tr><tr><td>a</td></tr></table>").text == "x\n\na"
+        source = "Intro\n\n=== ===\n\\   b\n=== ===\n1   2\n\\   4\n=== ==="
+        assert load(tmp_path, "a.rst", source).text == "Intro\n\n | b\n1 | 2\n | 4"
+
     def test_pages_without_tags_or_nested_very_deeply_are_read(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.html", "other.html").text == "other.html"
         assert load(tmp_path, "b.html", "<div>" * 3000 + "deep").text == "deep"
@@ -280,7 +287,23 @@ class TestNotebook:
         assert "AAAA" not in document.text
         assert "ValueError: no" in document.text
 
-    @pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"cells": [1]}', '{"cells": [{"source": "x"}]}'])
+    def test_markdown_that_code_shows_is_text(self, tmp_path: Path) -> None:
+        data = {"text/markdown": ["**Total**: ", "42"], "text/plain": ["<IPython.core.display.Markdown object>"], "text/html": "<b>no</b>"}
+        cell = {"cell_type": "code", "source": "", "outputs": [{"output_type": "display_data", "data": data}]}
+        assert load(tmp_path, "a.ipynb", json.dumps({"cells": [cell]})).text == "```text\n**Total**: 42\n```"
+
+    @pytest.mark.parametrize("metadata", [None, {"language_info": None}, {"language_info": {"name": None}}, {"language_info": {}}])
+    def test_a_notebook_that_names_no_language_is_read(self, tmp_path: Path, metadata: object) -> None:
+        notebook = {"cells": [{"cell_type": "code", "source": "x = 1"}], "metadata": metadata}
+        assert load(tmp_path, "a.ipynb", json.dumps(notebook)).text == "```python\nx = 1\n```"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            *("{}", "[1]", "no json", '{"cells": [1]}', '{"cells": [{"source": "x"}]}'),
+            '{"cells": [{"cell_type": "heading", "level": "x", "source": "x"}]}',
+        ],
+    )
     def test_what_is_no_notebook_is_an_error(self, tmp_path: Path, content: str) -> None:
         with pytest.raises(SourceError, match=r"a\.ipynb is not a Jupyter notebook"):
             load(tmp_path, "a.ipynb", content)

@@ -27,14 +27,14 @@ def read_notebook(raw: RawFile) -> Content:
         cells = notebook["cells"] if "cells" in notebook else [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
         language = _language(notebook)
         text = clean("\n\n".join(part for cell in cells for part in _cell(cell, language)))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise raw.error("is not a Jupyter notebook that can be read. Open it in Jupyter and save it again, or leave it out") from error
     return markdown_content(text, {})
 
 
 def _language(notebook: dict[str, Any]) -> str:
-    info = notebook.get("metadata", {}).get("language_info", {})
-    return str(info.get("name", "python"))
+    info = (notebook.get("metadata") or {}).get("language_info") or {}
+    return str(info.get("name") or "python")
 
 
 def _cell(cell: dict[str, Any], language: str) -> Iterator[str]:
@@ -57,7 +57,8 @@ def _output(output: dict[str, Any]) -> str:
     """The text of an output; pictures and HTML have none."""
     if output.get("output_type") in ("error", "pyerr"):
         return f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
-    return _joined(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    data = output.get("data", {})
+    return _joined(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
 
 
 def _cut(text: str) -> str:

@@ -1,13 +1,16 @@
-"""PDF, Word, PowerPoint and Excel files through markitdown, which the extra `documents` installs. Nothing else is asked of it.
+"""PDF, Word, PowerPoint and Excel files through markitdown and openpyxl, which the extra `documents` installs.
 
-Its converters are called one by one: the format is known already, and its own detection loads a neural network.
+markitdown's converters are called one by one: the format is known already, and its own detection loads a neural network. Its converter
+for Excel is not used: it guesses the type of every column, which rewrites what the cells hold.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
 import re
 import zipfile
+from contextlib import closing
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,11 +22,9 @@ from qwen3_rag.sources.readers.markdown import markdown_content
 _TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _TEMPLATE_TITLES = frozenset({"", "powerpoint presentation", "word document", "untitled", "document", "presentation"})
 _EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
-_EMPTY_CELL = re.compile(r"(?<=\| )(?:NaN|Unnamed: \d+)(?= \|)")
-_WHOLE_NUMBER = re.compile(r"(?<=\| )(-?\d+)\.0(?= \|)")
-"""A whole number in a column with empty cells comes out as 2024.0, which a search for 2024 would miss."""
 _SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
 _MOST_UNPACKED = 1 << 30
+_EXACT_WHOLE = 1 << 53
 _PASSWORD_ERRORS = frozenset({"PDFPasswordIncorrect", "PDFEncryptionError", "FileNotDecryptedError"})
 
 
@@ -45,15 +46,16 @@ def read_pdf(raw: RawFile) -> Content:
 def read_office(raw: RawFile) -> Content:
     """A Word, PowerPoint or Excel file as Markdown, titled by its properties or its first heading.
 
+    Each sheet of a workbook is a heading and a table of its values: text as it is but on one line, numbers with Excel's 15 digits, dates
+    in ISO 8601, formulas as the results saved with them. Empty rows, and empty columns at the end, are left out.
+
     Raises:
         SourceError: it is damaged, or unpacks to more than 1 GiB.
         MissingExtraError: markitdown is not installed.
     """
     title = _open(raw)
     text = _EMBEDDED_IMAGE.sub("", clean(_convert(raw)))
-    if raw.format is Format.XLSX:
-        text = _WHOLE_NUMBER.sub(r"\1", _EMPTY_CELL.sub("", text))
-    elif raw.format is Format.PPTX:
+    if raw.format is Format.PPTX:
         text = _SLIDE.sub("", text)
     return markdown_content(text.strip("\n"), {}, title)
 
@@ -73,16 +75,20 @@ def _open(raw: RawFile) -> str | None:
 
 
 def _convert(raw: RawFile) -> str:
-    converter, stream_info, missing = _converter(raw.format)
     try:
-        result = converter.convert(io.BytesIO(raw.data), stream_info)
-    except missing as error:
-        raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
-    except SourceError:
+        return _workbook(raw) if raw.format is Format.XLSX else _markdown(raw)
+    except (MissingExtraError, SourceError):
         raise
     except Exception as error:  # parsers of damaged files raise anything
         raise raw.error(_reason(raw.format, error)) from error
-    return str(result.markdown)
+
+
+def _markdown(raw: RawFile) -> str:
+    converter, stream_info, missing = _converter(raw.format)
+    try:
+        return str(converter.convert(io.BytesIO(raw.data), stream_info).markdown)
+    except missing as error:
+        raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
 
 
 def _converter(format_: Format) -> tuple[Any, Any, type[Exception]]:
@@ -94,9 +100,42 @@ def _converter(format_: Format) -> tuple[Any, Any, type[Exception]]:
         Format.PDF: converters.PdfConverter,
         Format.DOCX: converters.DocxConverter,
         Format.PPTX: converters.PptxConverter,
-        Format.XLSX: converters.XlsxConverter,
     }
     return classes[format_](), StreamInfo(extension=f".{format_.value}"), MissingDependencyException
+
+
+def _workbook(raw: RawFile) -> str:
+    try:
+        from openpyxl import load_workbook  # an extra, and slow to import
+    except ImportError as error:
+        raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
+    with closing(load_workbook(io.BytesIO(raw.data), read_only=True, data_only=True, keep_links=False)) as book:
+        return "\n\n".join(f"## {one_line(sheet.title)}\n{_table(sheet)}".strip() for sheet in book.worksheets)
+
+
+def _table(sheet: Any) -> str:
+    """The cells of a sheet as a Markdown table whose head is the first row that holds anything."""
+    sheet.reset_dimensions()  # some programs state them wrong
+    rows = [row for cells in sheet.iter_rows() if any(row := [_cell(cell) for cell in cells])]
+    width = max((column for row in rows for column, text in enumerate(row, start=1) if text), default=0)
+    lines = [f"| {' | '.join((row + [''] * width)[:width])} |" for row in rows]
+    return "\n".join([*lines[:1], f"| {' | '.join(['---'] * width)} |", *lines[1:]]) if lines else ""
+
+
+def _cell(cell: Any) -> str:
+    """A cell's value on one line; nothing for a failed formula."""
+    value = cell.value
+    if value is None or cell.data_type == "e":
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT_WHOLE else f"{value:.15g}"
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        value = value.date()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return " ".join(str(value).splitlines()).strip().replace("|", r"\|")
 
 
 def _reason(format_: Format, error: BaseException) -> str:

@@ -14,6 +14,7 @@ class TextWriter:
         self._parts: list[str] = []
         self._length = 0
         self._gap = 0
+        self._unmade = 0
         self._space = False
         self._marked = False
 
@@ -33,17 +34,18 @@ class TextWriter:
             self._put("\n" * self._gap if self._length else "")
         elif self._space and self._length:
             self._put(" ")
-        self._gap, self._space, self._marked = 0, False, False
+        self._gap, self._unmade, self._space, self._marked = 0, 0, False, False
         self._put(text)
 
     def mark(self, sign: str) -> None:
         """Add a bullet, or nothing, which the next text follows without a gap even if it begins a paragraph."""
         self.verbatim(sign)
+        self._unmade = self._gap
         self._marked = True
 
     def join(self, sign: str) -> None:
-        """Add a sign between two cells, all on one line even if the cells are paragraphs."""
-        self._gap = 0
+        """Add a sign between two cells, all on one line even if the cells are paragraphs; a first cell may be empty."""
+        self._gap = self._unmade
         self.mark(sign)
 
     def gap(self, lines: int) -> None:
