@@ -162,7 +162,7 @@ def test_numbers_in_a_workbook_keep_their_digits(tmp_path: Path) -> None:
 
 
 def test_dates_in_a_workbook_are_iso(tmp_path: Path) -> None:
-    values = [datetime.date(2024, 2, 1), datetime.datetime(2024, 2, 1, 10, 30), datetime.time(9, 5)]  # noqa: DTZ001
+    values = [datetime.date(2024, 2, 1), datetime.datetime(2024, 2, 1, 10, 30), datetime.time(9, 5)]
     assert cells(tmp_path, *values) == ["2024-02-01", "2024-02-01T10:30:00", "09:05:00"]
 
 
