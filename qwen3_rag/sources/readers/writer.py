@@ -57,7 +57,7 @@ class TextWriter:
         """End a block. After one that is a line, such as a list item, the next line follows even if a paragraph was in it."""
         self._marked = False
         if lines == 1:
-            self._gap = 1
+            self._gap = max(1, self._unmade)
         self.gap(lines)
 
     def heading(self, text: str, level: int) -> None:
