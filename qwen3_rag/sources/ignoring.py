@@ -56,7 +56,7 @@ class IgnoreRules:
     def entering(self, folder: Path) -> IgnoreRules:
         """These rules and those of `folder/.gitignore`, if it has one that can be read."""
         try:
-            lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (folder / ".gitignore").read_text(encoding="utf-8-sig", errors="replace").splitlines()
         except OSError:
             return self
         return IgnoreRules((*self._rules, _Rules(folder, _lenient_spec(lines))))

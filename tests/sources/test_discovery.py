@@ -92,6 +92,11 @@ class TestGitignore:
         assert names(tmp_path / "repo/build") == ["docs/a.md"]
         assert names(tmp_path / "repo") == []
 
+    def test_a_byte_order_mark_is_no_part_of_the_first_pattern(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.md", "b.md")
+        (tmp_path / ".gitignore").write_text("a.md\n", encoding="utf-8-sig")
+        assert names(tmp_path) == ["b.md"]
+
     def test_lines_that_are_no_patterns_are_passed_over(self, tmp_path: Path) -> None:
         write(tmp_path, "a.md", "b.log")
         (tmp_path / ".gitignore").write_bytes(b"!\n\\\n\xff\xfe\n*.log\n")

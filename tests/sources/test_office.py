@@ -39,11 +39,11 @@ def pdf(text: str = "Keys are rotated every ninety days.", password: str | None 
     return bytes(document.output())
 
 
-def docx(title: str | None = None) -> bytes:
+def docx(title: str | None = None, text: str = "They run at night.") -> bytes:
     styles = f'<w:styles xmlns:w="{W}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>'
     body = (
         f'<w:document xmlns:w="{W}"><w:body><w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Backups</w:t></w:r></w:p>'
-        "<w:p><w:r><w:t>They run at night.</w:t></w:r></w:p></w:body></w:document>"
+        f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>"
     )
     core = f'<p:coreProperties xmlns:p="x" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{title}</dc:title></p:coreProperties>'
     main = "application/vnd.openxmlformats-officedocument.wordprocessingml"
@@ -99,6 +99,10 @@ def test_docx(tmp_path: Path) -> None:
     assert document.text == "# Backups\n\nThey run at night."
     assert document.syntax is Syntax.MARKDOWN
     assert load(tmp_path, "b.docx", docx()).title == "Backups"
+
+
+def test_names_in_a_docx_get_no_backslashes(tmp_path: Path) -> None:
+    assert load(tmp_path, "a.docx", docx(text="Set MAX_TOKENS in my_app.cfg; a*b*c")).text.endswith("Set MAX_TOKENS in my_app.cfg; a*b*c")
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx"])

@@ -139,7 +139,26 @@ class TestHtml:
         assert load(tmp_path, "b.html", "<div>" * 3000 + "deep").text == "deep"
 
 
+@pytest.mark.parametrize(("name", "text"), [("Shift_JIS", "日本語"), ("ISO-8859-1", "Café naïve 100 ± 2")])
+def test_the_encoding_that_xml_declares_is_believed(tmp_path: Path, name: str, text: str) -> None:
+    source = f'<?xml version="1.0" encoding="{name}"?><a>{text}</a>'
+    assert load(tmp_path, "a.xml", source.encode(name)).text == source
+
+
 class TestRst:
+    def test_only_titles_of_sections_are_headings(self, tmp_path: Path) -> None:
+        source = "Config\n======\n\nRun it.\n\n.. admonition:: On Windows\n\n   Use WSL.\n\nThen reboot.\n"
+        document = load(tmp_path, "a.rst", source)
+        assert [heading.text for heading in document.headings] == ["Config"]
+        assert document.text == "Config\n\nRun it.\n\nOn Windows\n\nUse WSL.\n\nThen reboot."
+
+    def test_a_title_with_a_short_line_is_written_once(self, tmp_path: Path) -> None:
+        document = load(tmp_path, "a.rst", "Long title here\n======\n\nText.")
+        assert (document.text, document.title) == ("Long title here\n\nText.", "Long title here")
+
+    def test_a_caption_is_a_paragraph(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "a.rst", ".. figure:: a.png\n   :alt: Diagram\n\n   The caption.").text == "Diagram\n\nThe caption."
+
     def test_text_and_headings(self, tmp_path: Path) -> None:
         source = """Title
 =====

@@ -86,7 +86,7 @@ def _convert(raw: RawFile) -> str:
 def _markdown(raw: RawFile) -> str:
     converter, stream_info, missing = _converter(raw.format)
     try:
-        return str(converter.convert(io.BytesIO(raw.data), stream_info).markdown)
+        return str(converter.convert(io.BytesIO(raw.data), stream_info, escape_underscores=False, escape_asterisks=False).markdown)
     except missing as error:
         raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
 

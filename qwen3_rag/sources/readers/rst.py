@@ -24,10 +24,12 @@ _DIRECTIVE = re.compile(r"\.\. +(?P<name>[\w:.+-]+)::[ \t]*(?P<argument>[^\n]*)\
 _OPTION = re.compile(r"\s*:[\w-]+:")
 _ROLE = re.compile(r":[\w:+.-]+:`(?:([^`<]*\S)\s*<[^`>]*>|~?([^`]*))`")
 _LEFT_OUT = (nodes.comment, nodes.substitution_definition, nodes.target, nodes.colspec, nodes.pending)
+_SHORT_LINE = re.compile(r"Title (?:under|over)line too short")
 _DISABLED = frozenset({"include", "raw", "toctree"})
 _PARAGRAPHS = (
     *(nodes.paragraph, nodes.literal_block, nodes.doctest_block, nodes.line_block, nodes.block_quote, nodes.table, nodes.math_block),
     *(nodes.bullet_list, nodes.enumerated_list, nodes.definition_list, nodes.field_list, nodes.option_list, nodes.Admonition, nodes.topic),
+    *(nodes.title, nodes.caption),
 )
 _LINES = (nodes.line, nodes.list_item, nodes.term, nodes.definition, nodes.field, nodes.option_list_item, nodes.row, nodes.footnote)
 _ONE_PARSER = threading.Lock()
@@ -74,7 +76,7 @@ class _Walker:
             self._writer.words(node.astext())
         elif isinstance(node, nodes.system_message):
             self._unknown(node)
-        elif isinstance(node, nodes.title) and level:
+        elif isinstance(node, nodes.title) and isinstance(node.parent, nodes.section):
             self._writer.heading(node.astext(), level)
         elif not isinstance(node, _LEFT_OUT):
             gap = 2 if isinstance(node, _PARAGRAPHS) else 1 if isinstance(node, _LINES) else 0
@@ -111,7 +113,12 @@ class _Walker:
             self.walk(child, level)
 
     def _unknown(self, message: nodes.system_message) -> None:
-        """Write the source of a construct that docutils does not know; its complaint itself is no part of the text."""
+        """Write the source of a construct that docutils does not know; its complaint itself is no part of the text.
+
+        A title whose line is too short is known all the same, and is written where it stands.
+        """
+        if _SHORT_LINE.match(message.children[0].astext() if message.children else ""):
+            return
         for block in message.findall(nodes.literal_block):
             source = block.astext()
             match = _DIRECTIVE.match(source)
