@@ -281,7 +281,7 @@ class KnowledgeBase:
             reranker=self._binding.reranker_name,
             fingerprint=record.space.fingerprint if record else None,
             languages=self._catalog.languages(name),
-            store=self._settings.url or self._settings.store.path,
+            store=self._settings.store.place,
             catalog=self._catalog.url,
             last_run=self._catalog.last_run(name),
         )
@@ -336,7 +336,7 @@ class KnowledgeBase:
             raise self._lost()
 
     def _lost(self) -> StoreError:
-        name, place = self._settings.collection, self._settings.url or self._settings.store.path
+        name, place = self._settings.collection, self._settings.store.place
         return StoreError(
             f"The catalog {self._catalog.url} knows {self._catalog.counts(name).documents} documents, but there is no collection {name!r} "
             f"in the store {place}. Nothing was changed. If the store is elsewhere, correct `url`, `collection` or `kb`; if it is lost or "
@@ -345,7 +345,7 @@ class KnowledgeBase:
 
     def _refuse_points_of_others(self) -> None:
         """Points that the catalog does not know would be found, but never updated or deleted."""
-        name, place = self._settings.collection, self._settings.url or self._settings.store.path
+        name, place = self._settings.collection, self._settings.store.place
         points = count_chunks(self._client, name)[0] if self._client.collection_exists(name) else 0
         if points:
             raise StoreError(

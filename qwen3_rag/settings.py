@@ -64,6 +64,11 @@ class StoreSettings:
     quantization: Quantization | None = None
     on_disk: bool | None = None
 
+    @property
+    def place(self) -> str:
+        """What messages call it: the server's address without user and password, or the folder."""
+        return re.sub(r"(?<=://)[^/]*@", "", self.url) if self.url else self.path
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:

@@ -124,6 +124,7 @@ def test_passwords_in_addresses_are_not_printed():
     urls = {name: f"http://me:hunter2@{name}" for name in ("url", "embedder_url", "reranker_url", "database_url")}
     settings = Settings.load(**urls)
     assert "hunter2" not in f"{settings!r}{settings.store!r}{settings.catalog!r}{settings.remote!r}"
+    assert settings.store.place == "http://url"
 
 
 def test_nothing_is_written_for_a_knowledge_base_in_memory():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from charset_normalizer import CharsetMatch, from_bytes
 
+_BINARY = "holds binary data, not text: leave it out with an exclude glob"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -60,7 +61,7 @@ def decode(data: bytes, declared: str | None = None) -> str:
     except UnicodeDecodeError:
         text = _declared(data, declared) or _statistical(data)
     if is_binary(data[:8192]):
-        raise UndecidableError("holds binary data, not text")
+        raise UndecidableError(_BINARY)
     return text
 
 
@@ -87,7 +88,7 @@ def _without_mark(data: bytes) -> str:
         text = _strict(data, encoding)
         if text is not None:
             return text
-    raise UndecidableError("holds binary data, not text")
+    raise UndecidableError(_BINARY)
 
 
 def _utf16_order(data: bytes) -> str | None:

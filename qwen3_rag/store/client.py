@@ -108,9 +108,10 @@ def _open_server(settings: StoreSettings, url: str) -> QdrantClient:
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"url={url!r} is not the address of a Qdrant server ({error}). Write it like this: http://localhost:6333 (QWEN3_RAG_URL)."
+            f"url={settings.place!r} is not the address of a Qdrant server ({error}). Write it like this: "
+            "http://localhost:6333 (QWEN3_RAG_URL)."
         ) from None
-    _retry(client._client, url, settings.timeout)
+    _retry(client._client, settings.place, settings.timeout)
     try:
         client.get_collections()
     except BaseException:

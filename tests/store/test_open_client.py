@@ -79,6 +79,12 @@ def test_a_server_that_is_not_there_is_named(grpc: bool) -> None:
         open_client(StoreSettings(url="http://127.0.0.1:9", prefer_grpc=grpc, timeout=1))
 
 
+def test_a_password_in_its_address_is_not_shown() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"curl http://127\.0\.0\.1:9/") as caught:
+        open_client(StoreSettings(url="http://me:hunter2@127.0.0.1:9", timeout=1))
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_busy_server_is_asked_again(server: tuple[str, type[Script]]) -> None:
     url, handler = server
     handler.statuses[:] = [503, 502]

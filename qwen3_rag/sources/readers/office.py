@@ -51,7 +51,7 @@ def read_office(raw: RawFile) -> Content:
 
     Raises:
         SourceError: it is damaged, or unpacks to more than 1 GiB.
-        MissingExtraError: markitdown is not installed.
+        MissingExtraError: the extra `documents` is not installed.
     """
     title = _open(raw)
     text = _EMBEDDED_IMAGE.sub("", clean(_convert(raw)))
