@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,6 +195,21 @@ def test_errors_are_one_sentence_on_standard_error(arguments: list[str], said: s
     assert result.stderr.startswith("Error:")
     assert "Traceback" not in result.stderr
     assert said in " ".join(result.stderr.split())
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_can_show(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("Café · naïve", encoding="utf-8")
+    code = "from qwen3_rag.cli import main; main()"
+
+    def printed(*arguments: str) -> str:
+        command = [sys.executable, "-c", code, *arguments, "--kb", "kb"]
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    printed("ingest", "docs", "--embedder", "nano")
+    assert "Caf? ? na?ve" in printed("search", "cafe")
+    assert json.loads(printed("search", "cafe", "--json"))[0]["text"] == "Café · naïve"
 
 
 def test_wrong_usage_has_the_usual_exit_code(run: Run):
