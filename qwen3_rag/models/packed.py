@@ -33,9 +33,15 @@ class PackedForward:
         model, row = self._model, pack(items)
         device = model.device
         hidden = model.embed_tokens(torch.tensor(row.ids, device=device).unsqueeze(0))
-        rotation: Angles = model.rotary_emb(hidden, torch.tensor(row.positions, device=device).unsqueeze(0))
+        positions = torch.tensor(row.positions, device=device).unsqueeze(0)
         kernel = self._kernel(row, device, hidden.dtype)
         last = torch.tensor([segment.last for segment in row.ends], device=device)
+        return self._states(hidden, positions, kernel, last)
+
+    def _states(self, hidden: torch.Tensor, positions: torch.Tensor, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
+        """What `__call__` returns, from the row's token vectors, (1, tokens, hidden), and positions, (1, tokens)."""
+        model = self._model
+        rotation: Angles = model.rotary_emb(hidden, positions)
         if fused.can_fuse(model, hidden):
             return self._fused(hidden[0], fused.Rotation.of(*rotation), kernel, last)
         for layer in model.layers[:-1]:

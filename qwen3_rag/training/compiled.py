@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, silu
 
+from qwen3_rag.models.fused import Rotation
+
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -25,12 +27,15 @@ class CompiledLayers:
         self._before: Callable[..., Heads] = torch.compile(before_attention, dynamic=True)
         self._after: Callable[..., torch.Tensor] = torch.compile(after_attention, dynamic=True)
 
-    def heads(self, layer: Any, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> Heads:
-        """Queries, keys and values of shape (tokens, heads, head dim); `hidden` is (tokens, hidden), angles (tokens, 1, head dim / 2)."""
+    def heads(self, layer: Any, hidden: torch.Tensor, rotation: Rotation, asking: torch.Tensor | None = None) -> Heads:
+        """Queries, keys and values of shape (tokens, heads, head dim), from `hidden`, (tokens, hidden).
+
+        Where rows are `asking`, queries are theirs alone.
+        """
         attention = layer.self_attn
         projections = (getattr(attention, f"{name}_proj").weight for name in "qkv")
         norms = (attention.q_norm.weight, attention.k_norm.weight)
-        return self._before(hidden, layer.input_layernorm.weight, *projections, *norms, cos, sin, self._epsilon)
+        return self._before(hidden, layer.input_layernorm.weight, *projections, *norms, rotation.cos, rotation.sin, asking, self._epsilon)
 
     def output(self, layer: Any, hidden: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
         """The layer's output, of the shape of `hidden`, from what its attention has found, shape (tokens, heads, head dim)."""
@@ -62,12 +67,17 @@ def before_attention(
     key_norm: torch.Tensor,
     cos: torch.Tensor,
     sin: torch.Tensor,
+    asking: torch.Tensor | None,
     epsilon: float,
 ) -> Heads:
     """Norm, projections, norm and rotation of heads."""
     normed, width = rms_norm(hidden, norm, epsilon), query_norm.shape[0]
-    queries, keys, values = (linear(normed, weight).view(len(hidden), -1, width) for weight in (query, key, value))
-    return rotated(rms_norm(queries, query_norm, epsilon), cos, sin), rotated(rms_norm(keys, key_norm, epsilon), cos, sin), values
+    keys, values = (linear(normed, weight).view(len(hidden), -1, width) for weight in (key, value))
+    keys = rotated(rms_norm(keys, key_norm, epsilon), cos, sin)
+    if asking is not None:
+        normed, cos, sin = normed[asking], cos[asking], sin[asking]
+    queries = linear(normed, query).view(len(normed), -1, width)
+    return rotated(rms_norm(queries, query_norm, epsilon), cos, sin), keys, values
 
 
 def after_attention(
@@ -94,6 +104,7 @@ def rms_norm(states: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torc
 
 
 def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Each head turned by its token's angles, halves against each other."""
+    """Each head turned by its token's angles, of shape (tokens, head dim / 2), halves against each other."""
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     first, second = states.float().chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).to(states.dtype)

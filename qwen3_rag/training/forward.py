@@ -14,8 +14,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import Qwen3Model
 
 from qwen3_rag.models.attention import BlockAttention, Kernel
+from qwen3_rag.models.fused import Rotation
 from qwen3_rag.models.packed import PackedForward
-from qwen3_rag.models.packing import Item, Row, Segment, pack
+from qwen3_rag.models.packing import Row, Segment
 from qwen3_rag.training.compiled import CompiledLayers, rms_norm
 
 
@@ -26,27 +27,23 @@ class TrainingForward(PackedForward):
         super().__init__(model)
         self._layers = CompiledLayers(model) if compiled else None
 
-    def __call__(self, items: Sequence[Item]) -> torch.Tensor:
-        """As in inference."""
+    def _states(self, hidden: torch.Tensor, positions: torch.Tensor, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
         if self._layers is None or not torch.is_grad_enabled():
-            return super().__call__(items)
-        return self._compiled(self._layers, pack(items))
+            return super()._states(hidden, positions, kernel, last)
+        return self._compiled(self._layers, hidden, positions, kernel, last)
 
-    def _compiled(self, layers: CompiledLayers, row: Row) -> torch.Tensor:
+    def _compiled(
+        self, layers: CompiledLayers, hidden: torch.Tensor, positions: torch.Tensor, kernel: Kernel, last: torch.Tensor
+    ) -> torch.Tensor:
         model: Any = self._model
-        device = model.device
-        hidden = model.embed_tokens(torch.tensor(row.ids, device=device))
-        kernel = self._kernel(row, device, hidden.dtype)
-        last = torch.tensor([segment.last for segment in row.ends], device=device)
-        angles = model.rotary_emb(hidden.float(), torch.tensor(row.positions, device=device).unsqueeze(0))
-        cos, sin = (angle[0, :, : angle.shape[-1] // 2].unsqueeze(1) for angle in angles)
+        rotation = Rotation.of(*model.rotary_emb(hidden.new_empty(0, dtype=torch.float32), positions))  # only its dtype counts
+        hidden = hidden[0]
         *before, final = model.layers
         for layer in before:
-            query, key, value = layers.heads(layer, hidden, cos, sin)
-            hidden = layers.output(layer, hidden, kernel.everywhere(query, key, value, layer.self_attn.scaling))
-        query, key, value = layers.heads(final, hidden, cos, sin)
-        found = kernel.at_ends(query[last], key, value, final.self_attn.scaling)
-        states: torch.Tensor = layers.output(final, hidden[last], found)
+            heads = layers.heads(layer, hidden, rotation)
+            hidden = layers.output(layer, hidden, kernel.everywhere(*heads, layer.self_attn.scaling))
+        found = kernel.at_ends(*layers.heads(final, hidden, rotation, last), final.self_attn.scaling)
+        states = layers.output(final, hidden[last], found)
         return rms_norm(states, model.norm.weight, model.config.rms_norm_eps)
 
     def _kernel(self, row: Row, device: torch.device, dtype: torch.dtype) -> Kernel:
