@@ -129,15 +129,15 @@ class Network(nn.Module):
             parameter.data = parameter.data.to(dtype)  # `Module.to` would round the rotary frequencies as well
         self._forward = TrainingForward(self.running, self._compiled)
 
-    def compile_layers(self) -> None:
-        """Compile what layers compute, from the first step on.
+    def compile_layers(self, device: torch.device) -> None:
+        """Compile what layers compute, from the first step on, on the device that a trainer will have moved them to.
 
         Raises:
             ConfigurationError: the network has adapters, which the compiled layers do not know; or nothing here compiles for a CPU.
         """
         if not can_compile(self.body):
             raise ConfigurationError("`compiled` is for training all weights: leave it away, or set lora_rank = 0.")
-        if self.body.device.type == "cpu" and not has_compiler():
+        if device.type == "cpu" and not has_compiler():
             raise ConfigurationError("`compiled` needs a C++ compiler on a CPU: install one (apt install g++), or leave it away.")
         self._compiled = True
         self._forward = TrainingForward(self.running, compiled=True)

@@ -176,9 +176,10 @@ def _adapted(network: Network, settings: Training) -> Network:
         )
     if settings.lora_rank:
         network.add_adapters(settings.lora_rank, settings.lora_alpha, settings.lora_dropout, settings.seed)
-    network.compute_in(select_training_dtype(settings.dtype, select_device(settings.device), network.checkpoint.stored_dtype))
+    device = select_device(settings.device)
+    network.compute_in(select_training_dtype(settings.dtype, device, network.checkpoint.stored_dtype))
     if settings.compiled:
-        network.compile_layers()
+        network.compile_layers(device)
     return network
 
 

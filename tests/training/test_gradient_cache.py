@@ -165,10 +165,12 @@ def test_adapters_are_not_compiled(tiny: Path):
     network = Network.load(str(tiny), ModelKind.EMBEDDER)
     network.add_adapters(4, None, 0.0, seed=0)
     with pytest.raises(ConfigurationError, match="`compiled` is for training all weights"):
-        network.compile_layers()
+        network.compile_layers(torch.device("cpu"))
 
 
+@compiling
 def test_without_a_compiler_it_says_so_before_the_first_step(tiny: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"needs a C\+\+ compiler on a CPU: install one"):
-        Network.load(str(tiny), ModelKind.EMBEDDER).compile_layers()
+        Network.load(str(tiny), ModelKind.EMBEDDER).compile_layers(torch.device("cpu"))
+    Network.load(str(tiny), ModelKind.EMBEDDER).compile_layers(torch.device("cuda"))  # which has a compiler of its own
