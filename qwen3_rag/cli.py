@@ -319,9 +319,9 @@ def main() -> None:
 
 
 def _print_anything() -> None:
-    """What the terminal's encoding lacks comes out as a question mark instead of an error."""
+    """What the terminal's encoding lacks comes out as a question mark where it would be an error; streams that are lenient stay so."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
 
 

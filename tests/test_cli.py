@@ -217,6 +217,14 @@ def test_wrong_usage_has_the_usual_exit_code(run: Run):
     assert run("ingest").exit_code == cli.Exit.USAGE
 
 
+def test_a_lenient_stream_stays_so(tmp_path: Path):
+    code = "import sys; from qwen3_rag.cli import main; sys.argv[1:] = ['models']; main()"
+    code = f"import sys\ntry:\n    {code}\nfinally:\n    print('\\udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert b"\xff" in result.stdout
+
+
 def test_an_empty_folder_name_is_not_the_working_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     result = run("status", "--kb", "")
