@@ -48,6 +48,11 @@ class Quantization(StrEnum):
     NONE = "none"
 
 
+def without_user(address: str) -> str:
+    """An address as messages may show it, without user and password; also one that is wrong."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Where the vectors are and how they are kept. `path` is the folder of the embedded engine, or `":memory:"`; `url` wins over it.
@@ -67,7 +72,7 @@ class StoreSettings:
     @property
     def place(self) -> str:
         """What messages call it: the server's address without user and password, or the folder."""
-        return re.sub(r"(?<=://)[^/]*@", "", self.url) if self.url else self.path
+        return without_user(self.url) if self.url else self.path
 
 
 @dataclass(frozen=True, slots=True)

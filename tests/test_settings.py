@@ -13,7 +13,7 @@ from qwen3_rag import KnowledgeBase, cli
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.retrieval.options import SearchKeywords
-from qwen3_rag.settings import Quantization, RetrievalSettings, Settings
+from qwen3_rag.settings import Quantization, RetrievalSettings, Settings, without_user
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +125,15 @@ def test_passwords_in_addresses_are_not_printed():
     settings = Settings.load(**urls)
     assert "hunter2" not in f"{settings!r}{settings.store!r}{settings.catalog!r}{settings.remote!r}"
     assert settings.store.place == "http://url"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:hunter2@host:1/x", "me:hunter2@host:1/x", "ftp://me:hun/ter2@host:1/x", "HTTP://me@host:1/x"]
+)
+def test_an_address_is_shown_without_user(address: str):
+    scheme, mark, _ = address.rpartition("://")
+    assert without_user(address) == f"{scheme}{mark}host:1/x"
+    assert without_user(without_user(address)) == without_user(address)
 
 
 def test_nothing_is_written_for_a_knowledge_base_in_memory():

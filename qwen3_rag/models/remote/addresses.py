@@ -6,6 +6,7 @@ import httpx
 
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.remote.config import Dialect
+from qwen3_rag.settings import without_user
 
 _EMBEDDINGS = "/embeddings"
 _RERANKS = {
@@ -17,7 +18,7 @@ _RERANKS = {
 
 def embeddings_url(address: str, setting: str) -> httpx.URL:
     """The embeddings endpoint of a server: `http://host:8000`, `http://host:8000/v1` and the full URL all mean the same."""
-    url = _without_slash(_checked(address, setting))
+    url = _checked(address, setting)
     if url.path.endswith(_EMBEDDINGS):
         return url
     return _under(url, "/v1", _EMBEDDINGS)
@@ -25,7 +26,7 @@ def embeddings_url(address: str, setting: str) -> httpx.URL:
 
 def rerank_urls(address: str, dialect: Dialect | None, setting: str) -> list[tuple[Dialect, httpx.URL]]:
     """The reranking endpoints that a server may have, in the order to try them; one of them where that is certain."""
-    url = _without_slash(_checked(address, setting))
+    url = _checked(address, setting)
     for ending, dialects in _RERANKS.items():
         if url.path.endswith(ending):
             return [(each, url) for each in ([dialect] if dialect else dialects)]
@@ -52,23 +53,15 @@ def _under(url: httpx.URL, version: str, path: str) -> httpx.URL:
     return url.copy_with(path=f"{base}{version}{path}")
 
 
-def _without_user(address: object) -> object:
-    """A wrong address as an error may show it: without what stands before an @, which may be a password."""
-    return f"…@{address.rpartition('@')[2]}" if isinstance(address, str) and "@" in address else address
-
-
-def _without_slash(url: httpx.URL) -> httpx.URL:
-    return url.copy_with(path=url.path.rstrip("/")) if url.path.rstrip("/") else url
-
-
 def _checked(address: str, setting: str) -> httpx.URL:
+    """The address as a URL, without a slash at its end."""
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(
-            f"{setting}={_without_user(address)!r} is not the address of an inference server. Write it like this: http://localhost:8000 "
-            f"(QWEN3_RAG_{setting.upper()})."
+            f"{setting}={without_user(str(address))!r} is not the address of an inference server. "
+            f"Write it like this: http://localhost:8000 (QWEN3_RAG_{setting.upper()})."
         )
-    return url
+    return url.copy_with(path=url.path.rstrip("/") or "/")
