@@ -142,7 +142,8 @@ class TestHtml:
 @pytest.mark.parametrize(("name", "text"), [("Shift_JIS", "日本語"), ("ISO-8859-1", "Café naïve 100 ± 2")])
 def test_the_encoding_that_xml_declares_is_believed(tmp_path: Path, name: str, text: str) -> None:
     source = f'<?xml version="1.0" encoding="{name}"?><a>{text}</a>'
-    assert load(tmp_path, "a.xml", source.encode(name)).text == source
+    for file in ("a.xml", "a.txt"):
+        assert load(tmp_path, file, source.encode(name)).text == source
 
 
 class TestRst:

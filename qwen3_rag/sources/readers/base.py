@@ -14,6 +14,7 @@ from qwen3_rag.sources.decoding import UndecidableError, decode
 from qwen3_rag.sources.formats import Format
 from qwen3_rag.types import Heading, Syntax
 
+_PROLOG = re.compile(rb"""\s*<\?xml[^>]+encoding\s*=\s*["']([-\w.:]+)""")
 _NEWLINES = re.compile("\r\n?")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -27,13 +28,13 @@ class RawFile:
     format: Format
 
     def text(self, declared: str | None = None) -> str:
-        """The decoded and cleaned text. `declared` is an encoding that the file names itself.
+        """The decoded and cleaned text. `declared` is an encoding that the file names itself; where XML begins, the one named there is.
 
         Raises:
             SourceError: the encoding cannot be told, or it is no text.
         """
         try:
-            return clean(decode(self.data, declared))
+            return clean(decode(self.data, _of_prolog(self.data) or declared))
         except UndecidableError as error:
             raise self.error(str(error)) from error
 
@@ -52,6 +53,11 @@ class Content:
     syntax: Syntax = Syntax.TEXT
     code: str | None = None
     headings: tuple[Heading, ...] = ()
+
+
+def _of_prolog(data: bytes) -> str | None:
+    match = _PROLOG.match(data[:512])
+    return match[1].decode() if match else None
 
 
 def clean(text: str) -> str:

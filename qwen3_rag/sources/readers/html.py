@@ -12,7 +12,7 @@ from qwen3_rag.sources.readers.base import Content, RawFile, one_line
 from qwen3_rag.sources.readers.writer import TextWriter
 from qwen3_rag.types import Heading
 
-_DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([-\w.:]+)|<\?xml[^>]+encoding\s*=\s*["']([-\w.:]+)""", re.IGNORECASE)
+_DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([-\w.:]+)""", re.IGNORECASE)
 _PROLOG = re.compile(r"\s*<\?xml[^>]*\?>")
 _LEFT_OUT = frozenset(
     {
@@ -34,7 +34,7 @@ _HEADING = re.compile(r"h[1-6]\Z")
 def read_html(raw: RawFile) -> Content:
     """Text and headings of a page."""
     match = _DECLARED.search(raw.data[:4096])
-    declared = (match[1] or match[2]).decode() if match else None
+    declared = match[1].decode() if match else None
     return tree_content(_parse(raw, _PROLOG.sub("", raw.text(declared), count=1)))
 
 

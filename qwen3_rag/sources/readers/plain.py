@@ -8,7 +8,6 @@ from qwen3_rag.sources.formats import language_of
 from qwen3_rag.sources.readers.base import Content, RawFile
 from qwen3_rag.types import Syntax
 
-_PROLOG = re.compile(rb"""<\?xml[^>]+encoding\s*=\s*["']([-\w.:]+)""")
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
@@ -18,8 +17,6 @@ def read_text(raw: RawFile) -> Content:
 
 
 def read_code(raw: RawFile) -> Content:
-    """Source code. An encoding named in the first two lines (PEP 263), or where XML begins, is believed if it fits."""
-    head = raw.data[:512]
-    matches = [_PROLOG.match(head), *(_CODING.match(line) for line in head.splitlines()[:2])]
-    declared = next((match[1].decode() for match in matches if match), None)
+    """Source code. An encoding named in the first two lines (PEP 263) is believed if it fits."""
+    declared = next((match[1].decode() for line in raw.data[:512].splitlines()[:2] if (match := _CODING.match(line))), None)
     return Content(raw.text(declared), syntax=Syntax.CODE, code=language_of(raw.path, raw.data[:512]))
