@@ -6,6 +6,7 @@ import datetime
 import io
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -181,12 +182,22 @@ def test_empty_rows_columns_and_sheets_make_no_table(tmp_path: Path) -> None:
     )
 
 
-def test_a_damaged_workbook_is_an_error(tmp_path: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(xlsx(["a"]))) as archive:
+def with_sheet(workbook: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A workbook whose first sheet's XML is another."""
+    with zipfile.ZipFile(io.BytesIO(workbook)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in parts.items():
-            archive.writestr(name, content[:50] if name == "xl/worksheets/sheet1.xml" else content)
+            archive.writestr(name, change(content) if name == "xl/worksheets/sheet1.xml" else content)
+    return buffer.getvalue()
+
+
+def test_a_damaged_workbook_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.xlsx is a XLSX file that cannot be read"):
-        load(tmp_path, "a.xlsx", buffer.getvalue())
+        load(tmp_path, "a.xlsx", with_sheet(xlsx(["a"]), lambda sheet: sheet[:50]))
+
+
+def test_a_workbook_with_a_misspelt_attribute_is_read(tmp_path: Path) -> None:
+    misspelt = with_sheet(xlsx(["a", "showZeroes = 1"]), lambda sheet: sheet.replace(b"<sheetView ", b'<sheetView showZeroes="0" '))
+    assert load(tmp_path, "a.xlsx", misspelt).text == "## Years\n| a | showZeroes = 1 |\n| --- | --- |"

@@ -25,6 +25,7 @@ _EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 _SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
 _MOST_UNPACKED = 1 << 30
 _EXACT_WHOLE = 1 << 53
+_SHEET_VIEW = re.compile(rb"<(?:\w+:)?sheetView\s[^>]*>")
 _PASSWORD_ERRORS = frozenset({"PDFPasswordIncorrect", "PDFEncryptionError", "FileNotDecryptedError"})
 
 
@@ -109,8 +110,27 @@ def _workbook(raw: RawFile) -> str:
         from openpyxl import load_workbook  # an extra, and slow to import
     except ImportError as error:
         raise MissingExtraError(f"Reading {raw.path.name}", "documents") from error
-    with closing(load_workbook(io.BytesIO(raw.data), read_only=True, data_only=True, keep_links=False)) as book:
-        return "\n\n".join(f"## {one_line(sheet.title)}\n{_table(sheet)}".strip() for sheet in book.worksheets)
+
+    def sheets(data: bytes) -> str:
+        with closing(load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)) as book:
+            return "\n\n".join(f"## {one_line(sheet.title)}\n{_table(sheet)}".strip() for sheet in book.worksheets)
+
+    try:
+        return sheets(raw.data)
+    except TypeError as error:
+        if "showZeroes" not in str(error):
+            raise
+        return sheets(_respelt(raw.data))
+
+
+def _respelt(data: bytes) -> bytes:
+    """The workbook with `showZeros` spelt right, which some programs do not; openpyxl refuses that."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            right = _SHEET_VIEW.sub(lambda tag: tag[0].replace(b"showZeroes", b"showZeros"), source.read(name))
+            copy.writestr(name, right)
+    return target.getvalue()
 
 
 def _table(sheet: Any) -> str:
