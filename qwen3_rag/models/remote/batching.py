@@ -31,8 +31,9 @@ class Batcher:
 
         What is not there after `seconds` is cancelled and left out. The first error cancels the rest and is raised.
         """
-        batches = [self._send(batch, send) for batch in self._split(range(len(sizes)), sizes)]
-        return [part for parts in await finished(batches, seconds) for part in parts]
+        done: list[tuple[Sequence[int], T]] = []
+        await finished([self._send(batch, send, done) for batch in self._split(range(len(sizes)), sizes)], seconds)
+        return done
 
     def _split(self, indices: Sequence[int], sizes: Sequence[int]) -> list[Sequence[int]]:
         """Consecutive runs of at most so many texts and tokens; a text that is larger than that goes alone."""
@@ -46,25 +47,29 @@ class Batcher:
             runs[-1].append(index)
         return list(runs)
 
-    async def _send(self, batch: Sequence[int], send: Callable[[Sequence[int]], Awaitable[T]]) -> list[tuple[Sequence[int], T]]:
+    async def _send(
+        self, batch: Sequence[int], send: Callable[[Sequence[int]], Awaitable[T]], done: list[tuple[Sequence[int], T]]
+    ) -> None:
+        """Add the batch, or the parts that it had to be cut into, to `done` as they come: what is there at a deadline counts."""
         try:
             async with self._slots:
                 if len(batch) <= self._most:  # else it was cut before the server was known to take less
-                    return [(batch, await send(batch))]
+                    done.append((batch, await send(batch)))
+                    return
         except TooLargeError:
             if len(batch) == 1:
                 raise
-            return await self._send_parts(batch, len(batch) // 2, send)
-        return await self._send_parts(batch, self._most, send)
+            await self._send_parts(batch, len(batch) // 2, send, done)
+        else:
+            await self._send_parts(batch, self._most, send, done)
 
     async def _send_parts(
-        self, batch: Sequence[int], most: int, send: Callable[[Sequence[int]], Awaitable[T]]
-    ) -> list[tuple[Sequence[int], T]]:
+        self, batch: Sequence[int], most: int, send: Callable[[Sequence[int]], Awaitable[T]], done: list[tuple[Sequence[int], T]]
+    ) -> None:
         parts = [batch[start : start + most] for start in range(0, len(batch), most)]
-        done = [each for sent in await finished([self._send(part, send) for part in parts]) for each in sent]
+        await finished([self._send(part, send, done) for part in parts])
         # Learned only now: where a single text is too large for the server, the number of texts was not what it minded.
         self._most = min(self._most, most)
-        return done
 
 
 async def finished(coroutines: Sequence[Coroutine[Any, Any, T]], seconds: float | None = None) -> list[T]:

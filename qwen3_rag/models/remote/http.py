@@ -43,6 +43,8 @@ class HttpClient:
             limits=httpx.Limits(max_connections=connection.limits.concurrency, max_keepalive_connections=connection.limits.concurrency),
         )
         self._impatient_until = float("-inf")
+        self.trouble: str | None = None
+        """What the last attempt failed of, in words for a user; None where it went well."""
 
     async def post(self, url: httpx.URL, body: dict[str, Any]) -> Any:
         """The decoded answer.
@@ -80,21 +82,35 @@ class HttpClient:
                 wait_max=self._retries.longest_wait,
             ):
                 with attempt:
-                    response = await self._client.post(url, content=content, headers={"Content-Type": "application/json"})
-                    _raise_unless_success(response)
-        except httpx.HTTPStatusError as error:
-            raise self._refused(url, error.response, attempts) from error
+                    response = await self._attempt(url, content)
         except httpx.HTTPError as error:
-            raise self._unreachable(url, error, attempts) from error
+            explained = self._explained(url, error, attempts)
+            if isinstance(explained, RemoteUnavailableError):
+                self._impatient_until = time.monotonic() + self._retries.longest_wait
+            raise explained from error
         self._impatient_until = float("-inf")
         return response
+
+    async def _attempt(self, url: httpx.URL, content: bytes) -> httpx.Response:
+        try:
+            response = await self._client.post(url, content=content, headers={"Content-Type": "application/json"})
+            _raise_unless_success(response)
+        except httpx.HTTPError as error:
+            self.trouble = str(self._explained(url, error, 1))
+            raise
+        self.trouble = None
+        return response
+
+    def _explained(self, url: httpx.URL, error: httpx.HTTPError, attempts: int) -> Exception:
+        if isinstance(error, httpx.HTTPStatusError):
+            return self._refused(url, error.response, attempts)
+        return self._unreachable(url, error, attempts)
 
     def _attempts(self) -> int:
         """All attempts; but one only just after they were used up, or a run of many requests would wait for a dead server with each."""
         return 1 if time.monotonic() < self._impatient_until else self._retries.attempts
 
     def _unreachable(self, url: httpx.URL, error: httpx.HTTPError, attempts: int) -> RemoteUnavailableError:
-        self._impatient_until = time.monotonic() + self._retries.longest_wait
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return RemoteUnavailableError(
             f"The inference server at {shown(url)} cannot be reached ({reason}; {_tries(attempts)}). Check that it runs and that the "
@@ -106,7 +122,6 @@ class HttpClient:
         place = f"The inference server at {shown(url)}"
         match response.status_code:
             case status if status in TRANSIENT_STATUS:
-                self._impatient_until = time.monotonic() + self._retries.longest_wait
                 return RemoteUnavailableError(
                     f"{place} is not able to answer ({said}; {_tries(attempts)}). Look into its log; where it is only busy, lower "
                     "`Limits(concurrency=…)` or try again later."

@@ -127,6 +127,7 @@ class RemoteReranker(RemoteModel):
             pairs = await asyncio.to_thread(self._writer.pairs, query, texts, instruction, self._max_tokens, endpoint.template)
             truncated = [document.truncated for document in pairs.documents]
             await self._fill(scores, pairs, endpoint, self._carried(endpoint, instruction), until)
+        self._tell_of_trouble(int(np.isnan(scores).sum()))
         if any(truncated):
             logger.warning(
                 "%d of %d pairs were cut to the %d tokens that %s reads", sum(truncated), len(texts), self._max_tokens, self._model
@@ -146,6 +147,12 @@ class RemoteReranker(RemoteModel):
         _, batcher = self._connected()
         for batch, part in await batcher.run([document.tokens for document in pairs.documents], send, _left(until)):
             scores[list(batch)] = part
+
+    def _tell_of_trouble(self, unscored: int) -> None:
+        """A deadline that ends while the server fails, and is asked again, would look as if it were only slow."""
+        http, _ = self._connected()
+        if unscored and http.trouble:
+            logger.warning("%d documents were not scored before the deadline: %s", unscored, http.trouble)
 
     async def _find(self) -> Endpoint:
         """The first endpoint that answers, having passed the check."""

@@ -11,10 +11,10 @@ import pytest
 
 from qwen3_rag.errors import ConfigurationError, RemoteResponseError, RemoteUnavailableError
 from qwen3_rag.models.base import RerankerLike
-from qwen3_rag.models.remote import Canary, Connection, Dialect, Limits, RemoteReranker, Scores, Template
+from qwen3_rag.models.remote import Canary, Connection, Dialect, Limits, RemoteReranker, Retries, Scores, Template
 from qwen3_rag.models.reranker import Reranker
 from tests.models.remote.conftest import HURRY
-from tests.models.remote.server import TEMPLATE, InferenceServer, RerankingModel, oracle, serving
+from tests.models.remote.server import TEMPLATE, InferenceServer, Reply, RerankingModel, oracle, serving
 
 QUERY = "how are keys rotated?"
 DOCUMENTS = ["Keys are rotated every ninety days.", "Lunch is at noon.", "", " by the night shift", "Ünïcödé 猫", "keys " * 30]
@@ -148,6 +148,39 @@ def test_a_deadline_hides_no_refusal(server: InferenceServer, tiny: Path):
         server.faults.garble = b"<html>"
         with pytest.raises(RemoteResponseError, match="no JSON"):
             other.score(QUERY, DOCUMENTS, deadline=10.0)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_what_keeps_the_server_from_answering_before_a_deadline_is_told(
+    judged: RerankingModel, tiny: Path, caplog: pytest.LogCaptureFixture, found: bool
+):
+    patient = Connection(retries=Retries(attempts=9, first_wait=0.1, longest_wait=0.2))
+    with serving(InferenceServer(judged.routes()["rerank"])) as server, remote(server, tiny, connection=patient) as other:
+        if found:
+            other.score(QUERY, DOCUMENTS)
+        server.faults.always = Reply(503, {"error": "model is loading"})
+        assert np.isnan(other.score(QUERY, DOCUMENTS, deadline=0.3)).all()
+        assert "6 documents were not scored before the deadline" in caplog.text
+        assert "HTTP 503" in caplog.text
+        assert "model is loading" in caplog.text
+        caplog.clear()
+        server.faults.always = None
+        assert np.isfinite(other.score(QUERY, DOCUMENTS, deadline=30.0)).all()
+        server.faults.delay = 0.3
+        assert np.isnan(other.score(QUERY, DOCUMENTS, deadline=0.05)).all()
+        assert not caplog.text  # only slow
+
+
+def test_parts_of_a_batch_that_the_server_found_too_large_are_kept_at_a_deadline(judged: RerankingModel, tiny: Path, reranker: Reranker):
+    with serving(InferenceServer(judged.routes()["rerank"])) as server:
+        limits = Connection(limits=Limits(texts=6, concurrency=1))
+        with remote(server, tiny, connection=limits) as other:
+            other.score(QUERY, DOCUMENTS[:1])
+            server.faults.most_texts, server.faults.delay = 1, 0.1
+            scores = other.score(QUERY, DOCUMENTS, deadline=0.75)
+    known = np.isfinite(scores)
+    assert 0 < known.sum() < len(DOCUMENTS)
+    np.testing.assert_allclose(scores[known], reranker.score(QUERY, DOCUMENTS)[known], atol=1e-5)
 
 
 def test_no_documents(server: InferenceServer, tiny: Path):
