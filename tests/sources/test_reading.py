@@ -277,6 +277,24 @@ class TestRecords:
     def test_tables(self, tmp_path: Path, name: str, content: str) -> None:
         assert load(tmp_path, name, content).text == "name: Bob\nage: 3\n\nname: Ann, B.\nage: 4"
 
+    def test_names_of_columns_that_are_years_or_missing(self, tmp_path: Path) -> None:
+        with_years = "Country,2019,2020\nPeru,1.5,2\nChad,,7\n"
+        assert load(tmp_path, "a.csv", with_years).text == "Country: Peru\n2019: 1.5\n2020: 2\n\nCountry: Chad\n2020: 7"
+        assert load(tmp_path, "b.csv", "Ann,1990,2005\nBob,1985,2001\n").text.startswith("column 1: Ann\ncolumn 2: 1990")
+        assert load(tmp_path, "c.csv", "Ann,7,9\nBob,1,2\n").text.startswith("column 1: Ann")
+        assert load(tmp_path, "d.csv", ",name\n0,Bob\n1,Ann\n").text == "0\nname: Bob\n\n1\nname: Ann"
+        assert load(tmp_path, "e.csv", "name,\nBob,1\n").text.startswith("column 1: name")
+
+    def test_a_first_line_that_names_the_separator(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "a.csv", "sep=;\r\na,b;c\r\n1;2\r\n").text == "a,b: 1\nc: 2"
+
+    @pytest.mark.parametrize("cell", ['"Size, in', '"5'])
+    def test_a_quote_that_is_never_closed(self, tmp_path: Path, cell: str) -> None:
+        rows = f"part\tnote\na\t{cell}\nb\tsmall\nc\tlarge\n"
+        assert load(tmp_path, "a.tsv", rows).text == f"part: a\nnote: {cell}\n\npart: b\nnote: small\n\npart: c\nnote: large"
+        assert load(tmp_path, "b.tsv", 'part\tnote\na\t"two\nlines"\n').text == "part: a\nnote: two\nlines"
+        assert load(tmp_path, "c.tsv", 'part\tnote\na\t"two\n\ttabbed lines"\n').text == "part: a\nnote: two\n\ttabbed lines"
+
     def test_tables_without_names_ragged_or_with_huge_cells(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.csv", "1,2\n3,4\n").text == "column 1: 1\ncolumn 2: 2\n\ncolumn 1: 3\ncolumn 2: 4"
         assert load(tmp_path, "b.csv", "a,b\n1\n1,2,3\n").text == "a: 1\n\na: 1\nb: 2\ncolumn 3: 3"

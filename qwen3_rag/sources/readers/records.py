@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,10 @@ from qwen3_rag.types import Syntax
 
 _DELIMITERS = (",", ";", "\t", "|")
 _PROBED_ROWS = 20
+_SEPARATOR_LINE = re.compile(r"sep=(.)\n", re.IGNORECASE)
+_YEAR = re.compile(r"[12]\d{3}")
+
+Rows = list[list[str]]
 
 
 def read_json(raw: RawFile) -> Content:
@@ -28,12 +33,19 @@ def read_json_lines(raw: RawFile) -> Content:
 
 
 def read_table(raw: RawFile) -> Content:
-    """CSV or TSV. The delimiter is the one that gives the same number of columns most steadily; the first row names the columns."""
+    """CSV or TSV. The delimiter is named by a first line `sep=;`, as spreadsheets write it, or else the one that gives the same number of
+    columns most steadily; the first row of all names the columns.
+    """
     text = raw.text()
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    delimiter = "\t" if raw.path.suffix.lower() in (".tsv", ".tab") else max(_DELIMITERS, key=lambda sign: _steadiness(text, sign))
+    if told := _SEPARATOR_LINE.match(text):
+        text, delimiter = text[told.end() :], told[1]
+    elif raw.path.suffix.lower() in (".tsv", ".tab"):
+        delimiter = "\t"
+    else:
+        delimiter = max(_DELIMITERS, key=lambda sign: _steadiness(text, sign))
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+        rows = _rows(text, delimiter)
     except csv.Error as error:
         raise raw.error(f"is not a table that can be read: {error}") from error
     names = _header(rows)
@@ -85,6 +97,28 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
+def _rows(text: str, delimiter: str) -> Rows:
+    """Rows that are not empty. Where a quote that is never closed would make one cell of many lines, quotes are text.
+
+    Raises:
+        csv.Error: it can be read neither way.
+    """
+
+    def read(**options: Any) -> Rows:
+        return [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, **options) if any(cell.strip() for cell in row)]
+
+    try:
+        return read(strict=True)
+    except csv.Error:
+        quoted, plain = read(), read(quoting=csv.QUOTE_NONE)
+    return plain if len(plain) > len(quoted) and _odd(plain) <= _odd(quoted) else quoted
+
+
+def _odd(rows: Rows) -> int:
+    """Rows of another width than the first."""
+    return sum(len(row) != len(rows[0]) for row in rows)
+
+
 def _steadiness(text: str, delimiter: str) -> tuple[int, int]:
     """How many of the first rows have as many columns as the first, if that is more than one, and how many columns that is."""
     try:
@@ -95,13 +129,25 @@ def _steadiness(text: str, delimiter: str) -> tuple[int, int]:
     return (sum(len(row) == width for row in rows), width) if width > 1 else (0, 0)
 
 
-def _header(rows: list[list[str]]) -> list[str] | None:
-    """The first row, if it looks like names: more rows follow, no cell is empty, a number or said twice."""
+def _header(rows: Rows) -> list[str] | None:
+    """The first row, if it looks like names: more rows follow, and no cell is a number, said twice or, but for the first, empty.
+
+    The column of row labels has often no name. Numbers may be years, where what is below them is none.
+    """
     if len(rows) < 2:
         return None
     names = [one_line(cell) for cell in rows[0]]
-    unique = len(set(names)) == len(names)
-    return names if unique and all(name and not _is_number(name) for name in names) else None
+    numbers = [column for column, name in enumerate(names) if _is_number(name)]
+    named = all(names[1:]) and len(set(names)) == len(names) and len(numbers) < sum(map(bool, names))
+    return names if named and (not numbers or _are_years(rows, numbers)) else None
+
+
+def _are_years(rows: Rows, columns: list[int]) -> bool:
+    """Whether the first row has several years in order there, and further rows hold something else below."""
+    years = [rows[0][column].strip() for column in columns]
+    below = [row[column].strip() for row in rows[1:] for column in columns if column < len(row)]
+    ordered = sorted(years) in (years, years[::-1])
+    return len(years) > 1 and ordered and all(map(_YEAR.fullmatch, years)) and not all(map(_YEAR.fullmatch, filter(None, below)))
 
 
 def _is_number(text: str) -> bool:
@@ -114,4 +160,4 @@ def _is_number(text: str) -> bool:
 
 def _row(names: list[str], row: list[str]) -> str:
     cells = [(names[column] if column < len(names) else f"column {column + 1}", cell.strip()) for column, cell in enumerate(row)]
-    return "\n".join(f"{name}: {cell}" for name, cell in cells if cell)
+    return "\n".join(f"{name}: {cell}" if name else cell for name, cell in cells if cell)
