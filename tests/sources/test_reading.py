@@ -131,6 +131,20 @@ class TestHtml:
         rows = "<tr><td></td><td>2023</td></tr><tr><td>Rev</td><td>1</td></tr><tr><td><p></p></td><td>3</td></tr>"
         assert load(tmp_path, "a.html", f"<p>Intro<table>{rows}</table>").text == "Intro\n\n | 2023\nRev | 1\n | 3"
         assert load(tmp_path, "b.html", "<p>x<table><tr><td></td></tr><tr><td>a</td></tr></table>").text == "x\n\na"
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_cells_that_are_not_closed_and_spaces_around_them(self, tmp_path: Path, closed: bool) -> None:
+        source = "<table><tr> <td> a </td> <td> b </td></tr> <tr> <td>c</td> <td> d <p>e</p></td> </tr></table>"
+        source = source if closed else source.replace("</td>", "").replace("</tr>", "")
+        assert load(tmp_path, "a.html", source).text.replace("d\n\ne", "d e") == "a | b\nc | d e"
+        nested = "<table><tr><td>a<table><tr><td>b</td></tr></table></td></tr></table>"
+        assert load(tmp_path, "b.html", nested).text == "a\n\nb"
+        assert load(tmp_path, "c.html", "<ul><li> one</li> <li> two </li></ul>").text == "- one\n- two"
+
+    def test_words_of_headings(self, tmp_path: Path) -> None:
+        page = """<h1>Keys<br>and <b>lo</b>cks<a class="headerlink" href="#k">¶</a></h1><p>x</p>
+        <h2><a href="#s">#</a> <div>C#</div><div>code</div><!-- no --></h2><h3><a href="/x">Linked</a><button>copy</button></h3>"""
+        assert [heading.text for heading in load(tmp_path, "a.html", page).headings] == ["Keys and locks", "C# code", "Linked"]
         source = "Intro\n\n=== ===\n\\   b\n=== ===\n1   2\n\\   4\n=== ==="
         assert load(tmp_path, "a.rst", source).text == "Intro\n\n | b\n1 | 2\n | 4"
 

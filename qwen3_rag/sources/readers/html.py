@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bs4 import BeautifulSoup, CData, Tag
-from bs4.element import NavigableString
+from bs4.element import NavigableString, PageElement
 from bs4.exceptions import ParserRejectedMarkup
 
 from qwen3_rag.sources.readers.base import Content, RawFile, one_line
@@ -28,6 +28,7 @@ _PARAGRAPHS = frozenset(
 )
 _LINES = frozenset({"li", "tr", "dt", "dd", "caption", "figcaption", "summary", "option", "legend"})
 _CELLS = ("td", "th")
+_LINK_SIGNS = frozenset({"¶", "#", "§", "🔗"})
 _HEADING = re.compile(r"h[1-6]\Z")
 
 
@@ -89,19 +90,41 @@ def _enter(tag: Tag, writer: TextWriter) -> bool:
     if tag.name in _LEFT_OUT or tag.get("role") == "navigation" or tag.has_attr("hidden"):
         return False
     if _HEADING.match(tag.name):
-        writer.heading(tag.get_text(), int(tag.name[1]))
+        writer.heading(_heading_text(tag), int(tag.name[1]))
         return False
     writer.gap(_gap(tag))
     if tag.name == "li":
         writer.mark("- ")
     elif tag.name in _CELLS:
-        if tag.find_previous_sibling(_CELLS):
+        if tag.find_previous_sibling(_CELLS) or _is_inside_cell(tag):
             writer.join(" | ")
         else:
             writer.mark("")
     elif tag.name == "img" and tag.get("alt"):
         writer.words(f" {tag['alt']} ")
     return True
+
+
+def _heading_text(heading: Tag) -> str:
+    """Its words; line breaks and blocks in it part them. Signs that link to the heading itself are no words of it."""
+    parts: list[str] = []
+    stack: list[PageElement | str] = [*reversed(heading.contents)]
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, Tag):
+            parts.append(str(node) if type(node) in (NavigableString, CData, str) else "")
+        elif node.name == "br":
+            parts.append(" ")
+        elif node.name not in _LEFT_OUT and not (node.name == "a" and node.get_text().strip() in _LINK_SIGNS):
+            around = " " if _gap(node) else ""
+            stack += [around, *reversed(node.contents), around]
+    return "".join(parts)
+
+
+def _is_inside_cell(cell: Tag) -> bool:
+    """Whether the cell before was not closed: then the parser puts this one into it."""
+    around = cell.find_parent((*_CELLS, "tr", "table"))
+    return around is not None and around.name in _CELLS
 
 
 def _gap(tag: Tag) -> int:

@@ -32,7 +32,7 @@ class TextWriter:
             return
         if self._gap:
             self._put("\n" * self._gap if self._length else "")
-        elif self._space and self._length:
+        elif self._space and self._length and not self._marked:
             self._put(" ")
         self._gap, self._unmade, self._space, self._marked = 0, 0, False, False
         self._put(text)
@@ -45,7 +45,7 @@ class TextWriter:
 
     def join(self, sign: str) -> None:
         """Add a sign between two cells, all on one line even if the cells are paragraphs; a first cell may be empty."""
-        self._gap = self._unmade
+        self._gap, self._space = self._unmade, False
         self.mark(sign)
 
     def gap(self, lines: int) -> None:
