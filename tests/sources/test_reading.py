@@ -161,6 +161,10 @@ def test_the_encoding_that_xml_declares_is_believed(tmp_path: Path, name: str, t
 
 
 class TestRst:
+    def test_option_lists(self, tmp_path: Path) -> None:
+        source = "Intro\n\n-a, --all=FILE  Show *all*.\n-b              Be brief.\n\n                More.\n"
+        assert load(tmp_path, "a.rst", source).text == "Intro\n\n-a, --all=FILE: Show all.\n-b: Be brief.\n\nMore."
+
     def test_only_titles_of_sections_are_headings(self, tmp_path: Path) -> None:
         source = "Config\n======\n\nRun it.\n\n.. admonition:: On Windows\n\n   Use WSL.\n\nThen reboot.\n"
         document = load(tmp_path, "a.rst", source)

@@ -90,6 +90,8 @@ class _Walker:
                 self._writer.verbatim(node.astext())
             case nodes.literal() | nodes.math() | nodes.math_block():
                 self._writer.verbatim(node.astext())
+            case nodes.option_group():
+                self._writer.verbatim(node.astext())
             case nodes.problematic():
                 self._writer.verbatim(_plain_roles(node.astext()))
             case nodes.substitution_reference():
@@ -108,7 +110,7 @@ class _Walker:
                     self._writer.join(" | ")
                 else:
                     self._writer.mark("")
-            elif number and isinstance(node, nodes.field):
+            elif number and isinstance(node, nodes.field | nodes.option_list_item):
                 self._writer.join(": ")
             self.walk(child, level)
 
