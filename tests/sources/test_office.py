@@ -106,6 +106,21 @@ def test_names_in_a_docx_get_no_backslashes(tmp_path: Path) -> None:
     assert load(tmp_path, "a.docx", docx(text="Set MAX_TOKENS in my_app.cfg; a*b*c")).text.endswith("Set MAX_TOKENS in my_app.cfg; a*b*c")
 
 
+def test_a_slide_without_a_title_is_not_under_the_one_before(tmp_path: Path) -> None:
+    pptx = pytest.importorskip("pptx")
+    deck = pptx.Presentation()
+    for layout, texts in ((1, ["Rotation", "Every month."]), (6, ["Call the porter."]), (6, [])):
+        slide = deck.slides.add_slide(deck.slide_layouts[layout])
+        for number, text in enumerate(texts):
+            box = slide.placeholders[number] if layout == 1 else slide.shapes.add_textbox(0, 0, 9999, 9999)
+            box.text_frame.text = text
+    deck.save(tmp_path / "a.pptx")
+    document = load(tmp_path, "a.pptx", (tmp_path / "a.pptx").read_bytes())
+    assert [heading.text for heading in document.headings] == ["Rotation", "Slide 2"]
+    assert document.title == "Rotation"
+    assert "Call the porter." in document.text.split("Slide 2")[1]
+
+
 @pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx"])
 def test_a_damaged_archive_is_an_error(tmp_path: Path, name: str) -> None:
     part = {"a.docx": b"word/", "a.pptx": b"ppt/", "a.xlsx": b"xl/"}[name]

@@ -23,6 +23,7 @@ _TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _TEMPLATE_TITLES = frozenset({"", "powerpoint presentation", "word document", "untitled", "document", "presentation"})
 _EMBEDDED_IMAGE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 _SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
+_HEADING = re.compile("^# ", re.MULTILINE)
 _MOST_UNPACKED = 1 << 30
 _EXACT_WHOLE = 1 << 53
 _SHEET_VIEW = re.compile(rb"<(?:\w+:)?sheetView\s[^>]*>")
@@ -57,8 +58,17 @@ def read_office(raw: RawFile) -> Content:
     title = _open(raw)
     text = _EMBEDDED_IMAGE.sub("", clean(_convert(raw)))
     if raw.format is Format.PPTX:
-        text = _SLIDE.sub("", text)
+        title = title or markdown_content(_SLIDE.sub("", text).strip("\n"), {}).title
+        text = _with_headings(text)
     return markdown_content(text.strip("\n"), {}, title)
+
+
+def _with_headings(slides: str) -> str:
+    """Markdown of slides in which one without a title is headed by its number, so that it does not stand under the title before it."""
+    before, *rest = _SLIDE.split(slides)
+    numbered = zip(rest[::2], rest[1::2], strict=True)
+    headed = (f"\n# Slide {number}\n{text}" if text.strip() and not _HEADING.search(text) else text for number, text in numbered)
+    return "".join((before, *headed))
 
 
 def _open(raw: RawFile) -> str | None:
