@@ -48,6 +48,30 @@ class Quantization(StrEnum):
     NONE = "none"
 
 
+class Canary(StrEnum):
+    """What the check at first use does when the server is not as it must be."""
+
+    STRICT = "strict"
+    """Raise an error."""
+    WARN = "warn"
+    """Log a warning and go on."""
+    OFF = "off"
+    """Nothing is judged. The first request still goes out: its answer tells the width of the vectors and the dialect."""
+
+
+class Dialect(StrEnum):
+    """How a server is asked to rerank."""
+
+    RERANK = "rerank"
+    """`/v1/rerank` with `query` and `documents`: vLLM, SGLang, Jina, Cohere, llama.cpp."""
+    TEI = "tei"
+    """`/rerank` with `query` and `texts`: Text Embeddings Inference."""
+    SCORE = "score"
+    """`/score` with `text_1` and `text_2`: vLLM."""
+    DASHSCOPE = "dashscope"
+    """`/reranks` with `query`, `documents` and `instruct`: DashScope's compatible API, whose service has the template."""
+
+
 def without_user(address: str) -> str:
     """An address as messages may show it, without user and password; also one that is wrong."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)?.*@", r"\1", address, flags=re.IGNORECASE | re.DOTALL)
@@ -86,6 +110,10 @@ class RemoteSettings:
     embedder_tokenizer: str | None = None
     reranker_tokenizer: str | None = None
     embedder_revision: str | None = None
+    embedder_max_tokens: int | None = None
+    reranker_max_tokens: int | None = None
+    reranker_dialect: Dialect | None = None
+    canary: Canary = Canary.STRICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +188,14 @@ class Settings(BaseSettings):
     embedder_tokenizer: str | None = Field(None, description="Hub id or folder of a remote embedder's tokenizer. Unset: that of its name.")
     reranker_tokenizer: str | None = Field(None, description="Hub id or folder of a remote reranker's tokenizer. Unset: that of its name.")
     embedder_revision: str | None = Field(None, description="Weights of a remote embedder, where it is to compare with local vectors.")
+    embedder_max_tokens: int | None = Field(None, ge=1, description="Longest input that a remote embedder takes. Unset: 32768.")
+    reranker_max_tokens: int | None = Field(None, ge=1, description="Longest prompt that a remote reranker takes. Unset: 32768.")
+    reranker_dialect: Dialect | None = Field(
+        None, description="rerank, tei, score or dashscope: how a remote reranker is asked. Unset: found out."
+    )
+    inference_canary: Canary = Field(
+        Canary.STRICT, description="strict, warn or off: what the check of an inference server at first use does about faults."
+    )
 
     url: str | None = Field(None, repr=False, description="Qdrant server. Unset: the embedded engine in the knowledge base's folder.")
     api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
@@ -258,6 +294,10 @@ class Settings(BaseSettings):
             embedder_tokenizer=self.embedder_tokenizer,
             reranker_tokenizer=self.reranker_tokenizer,
             embedder_revision=self.embedder_revision,
+            embedder_max_tokens=self.embedder_max_tokens,
+            reranker_max_tokens=self.reranker_max_tokens,
+            reranker_dialect=self.reranker_dialect,
+            canary=self.inference_canary,
         )
 
     @property

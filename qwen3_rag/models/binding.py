@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, ModelNotFoundError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_documents_async, embed_queries_async
+from qwen3_rag.models.checkpoint import CONTEXT
 from qwen3_rag.models.registry import default_reranker_for
 from qwen3_rag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, RemoteSettings, Settings
 from qwen3_rag.types import EmbeddingSpace
@@ -162,6 +163,8 @@ class ModelBinding:
             api_key=remote.api_key,
             tokenizer=remote.embedder_tokenizer,
             revision=remote.embedder_revision,
+            max_tokens=remote.embedder_max_tokens or CONTEXT,
+            canary=remote.canary,
             connection=Connection(timeout=remote.timeout),
         )
         return self._resources.enter_context(embedder)
@@ -170,8 +173,16 @@ class ModelBinding:
         from qwen3_rag.models.remote import Connection, RemoteReranker
 
         remote = self._choice.remote
-        connection = Connection(timeout=remote.timeout)
-        reranker = RemoteReranker(name, url, api_key=remote.api_key, tokenizer=remote.reranker_tokenizer, connection=connection)
+        reranker = RemoteReranker(
+            name,
+            url,
+            dialect=remote.reranker_dialect,
+            api_key=remote.api_key,
+            tokenizer=remote.reranker_tokenizer,
+            max_tokens=remote.reranker_max_tokens or CONTEXT,
+            canary=remote.canary,
+            connection=Connection(timeout=remote.timeout),
+        )
         return self._resources.enter_context(reranker)
 
     def _load_reranker(self, name: str) -> RerankerLike:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qwen3_rag.models.remote.config import Canary, Connection, Dialect, Dimensions, Limits, Retries, Scores, Template
+from qwen3_rag.models.remote.config import Connection, Dimensions, Limits, Retries, Scores, Template
 from qwen3_rag.models.remote.embedder import RemoteEmbedder
 from qwen3_rag.models.remote.reranker import RemoteReranker
+from qwen3_rag.settings import Canary, Dialect
 
 __all__ = [
     "Canary",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.models.remote.config import Dialect
-from qwen3_rag.settings import without_user
+from qwen3_rag.settings import Dialect, without_user
 
 _EMBEDDINGS = "/embeddings"
 _RERANKS = {

@@ -47,9 +47,7 @@ class Batcher:
             runs[-1].append(index)
         return list(runs)
 
-    async def _send(
-        self, batch: Sequence[int], send: Callable[[Sequence[int]], Awaitable[T]], done: list[tuple[Sequence[int], T]]
-    ) -> None:
+    async def _send(self, batch: Sequence[int], send: Callable[[Sequence[int]], Awaitable[T]], done: list[tuple[Sequence[int], T]]) -> None:
         """Add the batch, or the parts that it had to be cut into, to `done` as they come: what is there at a deadline counts."""
         try:
             async with self._slots:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen3_rag.errors import RemoteResponseError
-from qwen3_rag.models.remote.config import Canary, Scores
+from qwen3_rag.models.remote.config import LIMIT, Scores
+from qwen3_rag.settings import Canary
 
 QUERY = "Which animal is the fastest on land?"
 RELEVANT = "The cheetah is the fastest animal on land and runs at more than 100 kilometres an hour."
@@ -36,7 +37,7 @@ class Judge:
         """Raise `RemoteResponseError`, log, or keep quiet."""
         message = f"The inference server at {self.url} failed the check at first use: {what}. {fix}"
         if self.canary is Canary.STRICT:
-            raise RemoteResponseError(f"{message} The check can be made a warning: canary=Canary.WARN.")
+            raise RemoteResponseError(f"{message} The check can be made a warning: canary=Canary.WARN (QWEN3_RAG_INFERENCE_CANARY=warn).")
         if self.canary is Canary.WARN:
             logger.warning("%s", message)
 
@@ -69,7 +70,7 @@ def refuse_cut(url: str, expected: int, reported: int | None) -> None:
     if reported is not None and reported < expected:
         raise RemoteResponseError(
             f"The inference server at {url} read only {reported} of {expected} tokens: it cuts long texts without saying so. None "
-            "of its answer was used. Raise its context length, or give what it has as `max_tokens`."
+            f"of its answer was used. Raise its context length, or give what it has as {LIMIT}."
         )
 
 

@@ -10,16 +10,8 @@ from pydantic import SecretStr
 
 from qwen3_rag.errors import ConfigurationError
 
-
-class Canary(StrEnum):
-    """What the check at first use does when the server is not as it must be."""
-
-    STRICT = "strict"
-    """Raise an error."""
-    WARN = "warn"
-    """Log a warning and go on."""
-    OFF = "off"
-    """Nothing is judged. The first request still goes out: its answer tells the width of the vectors and the dialect."""
+LIMIT = "`max_tokens` (QWEN3_RAG_EMBEDDER_MAX_TOKENS, QWEN3_RAG_RERANKER_MAX_TOKENS)"
+"""What errors call the longest text that a server takes."""
 
 
 class Dimensions(StrEnum):
@@ -29,19 +21,6 @@ class Dimensions(StrEnum):
     """We do: any server can be used, and the request has no `dimensions`."""
     SERVER = "server"
     """The request has `dimensions`. Only for servers that take it; it saves bandwidth."""
-
-
-class Dialect(StrEnum):
-    """How a server is asked to rerank."""
-
-    RERANK = "rerank"
-    """`/v1/rerank` with `query` and `documents`: vLLM, SGLang, Jina, Cohere, llama.cpp."""
-    TEI = "tei"
-    """`/rerank` with `query` and `texts`: Text Embeddings Inference."""
-    SCORE = "score"
-    """`/score` with `text_1` and `text_2`: vLLM."""
-    DASHSCOPE = "dashscope"
-    """`/reranks` with `query`, `documents` and `instruct`: DashScope's compatible API, whose service has the template."""
 
 
 class Template(StrEnum):

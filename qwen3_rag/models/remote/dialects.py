@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qwen3_rag.models.remote.config import Dialect, Template
+from qwen3_rag.models.remote.config import Template
+from qwen3_rag.settings import Dialect
 
 
 def body(dialect: Dialect, model: str, query: str, documents: Sequence[str]) -> dict[str, Any]:

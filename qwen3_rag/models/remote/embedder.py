@@ -23,10 +23,11 @@ from qwen3_rag.models.prompts import END_OF_TEXT, TEMPLATE_VERSION
 from qwen3_rag.models.remote import canary as check
 from qwen3_rag.models.remote.addresses import embeddings_url, shown
 from qwen3_rag.models.remote.answers import Vectors, read_vectors
-from qwen3_rag.models.remote.config import Canary, Connection, Dimensions
+from qwen3_rag.models.remote.config import Connection, Dimensions
 from qwen3_rag.models.remote.loop import Once
 from qwen3_rag.models.remote.model import RemoteModel
 from qwen3_rag.models.remote.texts import Text
+from qwen3_rag.settings import Canary
 from qwen3_rag.types import EmbeddingSpace
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from qwen3_rag.errors import RemoteResponseError, RemoteUnavailableError
 from qwen3_rag.models.remote.addresses import shown
 from qwen3_rag.models.remote.batching import TooLargeError
-from qwen3_rag.models.remote.config import Connection
+from qwen3_rag.models.remote.config import LIMIT, Connection
 from qwen3_rag.models.remote.retrying import TRANSIENT_STATUS, backoff
 
 _QUOTED = 300
@@ -129,13 +129,13 @@ class HttpClient:
             case 401 | 403:
                 return RemoteResponseError(f"{place} refuses this client ({said}). {_KEY}.")
             case 413:
-                return TooLargeError(f"{place} finds one text too large ({said}). Lower `max_tokens`.")
+                return TooLargeError(f"{place} finds one text too large ({said}). Lower {LIMIT}.")
             case 400 | 422 if _BATCH_TOO_LARGE.search(response.text):
-                return TooLargeError(f"{place} refuses even one text at a time ({said}). Lower `max_tokens`.")
+                return TooLargeError(f"{place} refuses even one text at a time ({said}). Lower {LIMIT}.")
             case 404 | 405 | 400 | 422:
                 return PathError(
                     f"{place} does not take this request ({said}). Check the address and the model's name as the server knows it; if the "
-                    "text is too long for it, give its limit as `max_tokens`."
+                    f"text is too long for it, give its limit as {LIMIT}."
                 )
             case status if 300 <= status < 400:
                 target = self._masked(response.headers.get("location", "nowhere"))

@@ -25,11 +25,12 @@ from qwen3_rag.models.remote import dialects
 from qwen3_rag.models.remote.addresses import rerank_urls, shown
 from qwen3_rag.models.remote.answers import Scored, read_scores
 from qwen3_rag.models.remote.batching import finished
-from qwen3_rag.models.remote.config import Canary, Connection, Dialect, Scores, Template
+from qwen3_rag.models.remote.config import Connection, Scores, Template
 from qwen3_rag.models.remote.http import PathError
 from qwen3_rag.models.remote.loop import Once
 from qwen3_rag.models.remote.model import RemoteModel
 from qwen3_rag.models.remote.texts import Pairs, Text
+from qwen3_rag.settings import Canary, Dialect
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,8 @@ class RemoteReranker(RemoteModel):
             raise refusals[0]
         raise RemoteResponseError(
             f"The inference server at {shown(self._candidates[0][1])} takes no reranking request in any known dialect "
-            f"({', '.join(Dialect)}). Check that it serves a reranker under the name {self._model!r}, or give the full URL and `dialect`. "
+            f"({', '.join(Dialect)}). Check that it serves a reranker under the name {self._model!r}, or give the full URL and `dialect` "
+            f"(QWEN3_RAG_RERANKER_DIALECT). "
             f"It said: {' | '.join(str(error) for error in refusals)}"
         )
 

@@ -11,7 +11,7 @@ from qwen3_rag import KnowledgeBase, RemoteEmbedder, RemoteReranker, Settings
 from qwen3_rag.errors import ConfigurationError, EmbeddingSpaceError, RemoteError, RemoteUnavailableError
 from qwen3_rag.models.binding import ModelBinding, ModelChoice
 from qwen3_rag.models.embedder import Embedder
-from qwen3_rag.models.remote import Connection, Retries
+from qwen3_rag.models.remote import Connection, Dialect, Retries
 from qwen3_rag.settings import RemoteSettings
 from qwen3_rag.types import Document
 from tests.models.remote.server import EmbeddingModel, InferenceServer, Reply, RerankingModel, oracle, serving
@@ -48,6 +48,32 @@ def test_settings_point_at_a_server(tmp_path: Path, settings: Settings, embeddin
     assert {request.headers["Authorization"] for request in embeddings.requests} == {"Bearer sk-1"}
     with KnowledgeBase.open(tmp_path / "remote", settings=settings.model_copy(update={"embedder": None})) as kb:
         assert found(kb) == remote  # the name is remembered
+
+
+def test_settings_say_what_servers_take(tiny: Path, embeddings: InferenceServer, judged: RerankingModel):
+    with serving(InferenceServer(judged.routes()["rerank"])) as server:
+        settings = Settings.load(
+            embedder="nano",
+            embedder_url=embeddings.url,
+            embedder_max_tokens=100,
+            reranker="tiny",
+            reranker_tokenizer=str(tiny),
+            reranker_url=server.url,
+            reranker_max_tokens=300,
+            reranker_dialect="score",
+            inference_canary="off",
+        )
+        binding = ModelBinding(ModelChoice.of(settings, None, None), None)
+        try:
+            embedder, reranker = binding.embedder(), binding.reranker()
+            assert isinstance(embedder, RemoteEmbedder)
+            assert isinstance(reranker, RemoteReranker)
+            assert (embedder.max_tokens, reranker.max_tokens) == (100, 300)
+            assert reranker.dialect is Dialect.SCORE
+        finally:
+            binding.close()
+        assert {request.path for request in server.requests} == {"/score"}
+        assert embeddings.requests == []
 
 
 def test_spaces_compare_only_when_the_user_says_so(tmp_path: Path, settings: Settings, nano: Embedder):
