@@ -334,7 +334,7 @@ def _existing(settings: Settings) -> Iterator[Any]:
     """Open a knowledge base that must be there: looking for something must not make it."""
     from qwen3_rag.knowledge_base import KnowledgeBase
 
-    _require_catalog(settings)
+    _require_knowledge_base(settings)
     with KnowledgeBase.open(settings=settings) as base:
         yield base
 
@@ -356,7 +356,7 @@ def _sample(settings: Settings, file: Path | None, *, from_kb: bool) -> list[str
 def _passages(settings: Settings) -> list[str]:
     from qwen3_rag.store import open_client
 
-    _require_catalog(settings)
+    _require_knowledge_base(settings)
     client = open_client(settings.store)
     try:
         if not client.collection_exists(settings.collection):
@@ -375,6 +375,18 @@ def _remembered_embedder(settings: Settings) -> str:
 def _require_catalog(settings: Settings) -> None:
     if settings.database_url is None and not (settings.kb.expanduser() / CATALOG_FILE).is_file():
         raise ConfigurationError(f"There is no knowledge base in {settings.kb}. Make one: qwen3-rag ingest PATH --kb {settings.kb}")
+
+
+def _require_knowledge_base(settings: Settings) -> None:
+    """Raise where nothing was ever ingested; a database that is named must have the catalog's tables."""
+    from qwen3_rag.catalog import database_versions
+
+    _require_catalog(settings)
+    if settings.database_url is not None and database_versions(settings.catalog)[0] is None:
+        raise ConfigurationError(
+            "There is no knowledge base in the database that `database_url` (QWEN3_RAG_DATABASE_URL) names. "
+            "Make one: qwen3-rag ingest PATH; or correct the address."
+        )
 
 
 def _file_id(name: str) -> str:

@@ -225,6 +225,15 @@ def test_a_lenient_stream_stays_so(tmp_path: Path):
     assert b"\xff" in result.stdout
 
 
+@pytest.mark.parametrize("verb", [["status"], ["search", "x"], ["documents"], ["delete", "x"]])
+def test_looking_into_a_database_makes_nothing_in_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]):
+    monkeypatch.setenv("QWEN3_RAG_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
+    result = run(*verb, "--kb", str(tmp_path / "kb"))
+    assert isinstance(result.exception, ConfigurationError)
+    assert "no knowledge base in the database" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_folder_name_is_not_the_working_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     result = run("status", "--kb", "")
