@@ -36,8 +36,10 @@ class HttpClient:
     def __init__(self, connection: Connection, api_key: SecretStr | None) -> None:
         self._retries = connection.retries
         self._key = api_key
+        headers = httpx.Headers({"Accept": "application/json", **_authorization(api_key)})
+        headers.update(connection.headers)  # names of headers have no case: one that is given replaces ours
         self._client = httpx.AsyncClient(
-            headers={"Accept": "application/json", **_authorization(api_key), **connection.headers},
+            headers=headers,
             verify=_certificates(),
             timeout=httpx.Timeout(connection.timeout, pool=None),  # how many requests run at a time is decided elsewhere
             limits=httpx.Limits(max_connections=connection.limits.concurrency, max_keepalive_connections=connection.limits.concurrency),

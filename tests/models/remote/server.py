@@ -46,6 +46,8 @@ class Request:
     path: str
     body: Json
     headers: dict[str, str]
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    """Headers as they came, one that came twice too."""
 
 
 class Faults:
@@ -124,7 +126,7 @@ def serving(server: InferenceServer) -> Iterator[InferenceServer]:
                     self.close_connection = True
                     return
                 time.sleep(server.faults.delay)
-                reply = server.answer(Request(self.path, body, dict(self.headers)))
+                reply = server.answer(Request(self.path, body, dict(self.headers), self.headers.items()))
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)), **reply.headers}.items():

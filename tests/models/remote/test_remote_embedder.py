@@ -207,6 +207,14 @@ def test_an_endpoint_may_end_with_a_slash(embeddings: InferenceServer):
         assert embedder.embed_documents(["a"]).shape[0] == 1
 
 
+def test_a_header_of_ones_own_replaces_the_key(embeddings: InferenceServer):
+    connection = Connection(headers={"authorization": "Token other"})
+    with RemoteEmbedder("nano", embeddings.url, api_key="sk-1", connection=connection) as embedder:
+        embedder.embed_documents(["a"])
+    sent = [value for name, value in embeddings.requests[0].pairs if name.lower() == "authorization"]
+    assert sent == ["Token other"]
+
+
 def test_key_and_headers_are_sent_and_never_shown(embeddings: InferenceServer):
     connection = Connection(headers={"X-Team": "search"}, retries=HURRY.retries)
     with remote(embeddings, api_key="sk-very-secret", connection=connection) as embedder:
