@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qwen3_rag.models.fidelity import FidelityReport
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 UNBROKEN = 2000
 """Columns of output that goes to a file or another program."""
 STAGES = ("dense", "lexical", "fused", "rerank", "blended")
@@ -88,8 +89,13 @@ def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape("" if value is None else str(value)) for value in row))
+        table.add_row(*(escape("" if value is None else _one_line(str(value))) for value in row))
     _print_whole(console, table)
+
+
+def _one_line(text: str) -> str:
+    """With control characters spelled out: names of files may hold line breaks, and a row is a line."""
+    return _CONTROL.sub(lambda sign: repr(sign[0])[1:-1], text)
 
 
 def _plain(value: Any) -> str:

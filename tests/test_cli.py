@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 from typer.testing import CliRunner
 
-from qwen3_rag import KnowledgeBase, Passage, Passages, cli
+from qwen3_rag import KnowledgeBase, Passage, Passages, cli, rendering
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.reranker import Reranker
 from tests.fakes import OverlapReranker
@@ -232,6 +234,13 @@ def test_looking_into_a_database_makes_nothing_in_it(run: Run, tmp_path: Path, m
     assert isinstance(result.exception, ConfigurationError)
     assert "no knowledge base in the database" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_is_a_line_whatever_a_file_is_called():
+    console = Console(file=io.StringIO(), width=80)
+    rendering.show_table(console, ("document", "title"), [("a\nb\x1b[1m.md", "Über [x]"), ("c", None)])
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert lines == ["document        title", r"a\nb\x1b[1m.md  Über [x]", "c"]
 
 
 def test_an_empty_folder_name_is_not_the_working_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
