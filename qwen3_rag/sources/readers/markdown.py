@@ -40,21 +40,25 @@ def leading_title(headings: tuple[Heading, ...]) -> str | None:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Metadata and body. What only looks like front matter, or is not valid, stays in the body, so nothing is lost."""
+    """Metadata and body. What only looks like front matter, or is not valid, stays in the body, so nothing is lost.
+
+    What is not valid is kept from its closing line by an empty one, since Markdown would take the line above that for a heading.
+    """
     for pattern, parse in _FRONT:
         match = pattern.match(text[:_FRONT_LIMIT])
         if match:
-            metadata = _parse(match[1], parse)
+            try:
+                metadata = _parse(match[1], parse)
+            except (yaml.YAMLError, ValueError, RecursionError):  # tomllib's error and YAML's impossible dates are ValueErrors
+                return {}, f"{text[: match.end(1)]}\n{text[match.end(1) :]}"
             if metadata is not None:
                 return metadata, text[match.end() :].lstrip("\n")
     return {}, text
 
 
 def _parse(block: str, parse: Callable[[str], Any]) -> dict[str, Any] | None:
-    try:
-        values = parse(block)
-        if values is None:
-            return {}
-        return plain_json(values) if isinstance(values, dict) else None
-    except (yaml.YAMLError, ValueError, RecursionError):  # tomllib's error and YAML's impossible dates are ValueErrors
-        return None
+    """The mapping; None where it is something else."""
+    values = parse(block)
+    if values is None:
+        return {}
+    return plain_json(values) if isinstance(values, dict) else None
