@@ -30,6 +30,7 @@ class EmbedderTrainer(PackedTrainer):
         settings: of the run.
         data: its batches.
         teacher: whose vectors are followed, if any.
+        alike: whose similarities are followed in place of the teacher's, if anyone's.
         callbacks: told of steps.
     """
 
@@ -39,26 +40,31 @@ class EmbedderTrainer(PackedTrainer):
         settings: EmbedderTraining,
         data: Batches,
         teacher: Teacher | None = None,
+        alike: Teacher | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         super().__init__(network, settings, data, callbacks)
-        self._settings, self._teacher = settings, teacher
+        self._settings, self._teacher, self._alike = settings, teacher, alike
         self._template = EmbeddingTemplate(network.tokenizer, min(settings.max_tokens, network.checkpoint.context))
         self._dims = matryoshka_dims(settings, network.checkpoint.hidden_size)
 
     def prepared(self, examples: Sequence[Example]) -> tuple[list[Item], Loss]:
         """Queries, positives and hard negatives, and the loss of their vectors."""
         batch = embedder_batch(examples, self._template)
-        taught = None if self._teacher is None else torch.from_numpy(self._teacher([example.pair for example in examples]))
-        return batch.items, lambda vectors: self.loss(vectors, batch, taught)
+        pairs = [example.pair for example in examples]
+        taught, alike = (None if each is None else torch.from_numpy(each(pairs)) for each in (self._teacher, self._alike))
+        return batch.items, lambda vectors: self.loss(vectors, batch, taught, alike)
 
-    def loss(self, vectors: torch.Tensor, batch: EmbedderBatch, taught: torch.Tensor | None = None) -> torch.Tensor:
+    def loss(
+        self, vectors: torch.Tensor, batch: EmbedderBatch, taught: torch.Tensor | None = None, alike: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The loss of a micro-batch beside those of other processes.
 
         Args:
             vectors: of `batch.items`, shape (texts, hidden).
             batch: what they are of.
             taught: the teacher's vectors of queries and positives, shape (2n, width).
+            alike: vectors of the same texts whose similarities are wanted in place of the teacher's, shape (2n, another width).
         """
         contrast = contrast_of(vectors, batch)
         value = vectors.sum() * 0
@@ -66,20 +72,26 @@ class EmbedderTrainer(PackedTrainer):
             term = matryoshka_loss(contrast, self._dims, self._settings.temperature, self._settings.margin)
             value = value + self._settings.contrastive_weight * term
         if taught is not None:
-            value = value + self._settings.distillation_weight * self._distillation(contrast, taught.to(vectors.device))
+            value = value + self._settings.distillation_weight * self._distillation(contrast, taught, alike)
         return value
 
-    def _distillation(self, contrast: Contrast, taught: torch.Tensor) -> torch.Tensor:
+    def _distillation(self, contrast: Contrast, taught: torch.Tensor, alike: torch.Tensor | None) -> torch.Tensor:
         queries = contrast.queries if contrast.every_query is None else contrast.every_query
         positives = contrast.positives if contrast.every_positive is None else contrast.every_positive
         student = torch.cat([queries, positives])
-        teacher = torch.cat([processes.gathered(part) for part in taught.float().chunk(2)])
+        teacher = _of_all(taught, student.device)
+        similar = None if alike is None else _of_all(alike, student.device)
         settings = self._settings
         terms = [
-            weight * vector_distillation_loss(student[:, :dim], teacher, settings.distillation_temperature, settings.direct_weight)
+            weight * vector_distillation_loss(student[:, :dim], teacher, settings.distillation_temperature, settings.direct_weight, similar)
             for dim, weight in self._dims.items()
         ]
         return torch.stack(terms).sum()
+
+
+def _of_all(rows: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Rows of queries, then of positives, of all processes; shape (2n, width) in, float32 out."""
+    return torch.cat([processes.gathered(part) for part in rows.to(device).float().chunk(2)])
 
 
 def contrast_of(vectors: torch.Tensor, batch: EmbedderBatch) -> Contrast:

@@ -95,7 +95,9 @@ def answer_loss(states: torch.Tensor, yes: torch.Tensor, no: torch.Tensor, relev
     return functional.binary_cross_entropy_with_logits(logits, relevant.to(torch.float32))
 
 
-def vector_distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float, direct: float = 5.0) -> torch.Tensor:
+def vector_distillation_loss(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float, direct: float = 5.0, alike: torch.Tensor | None = None
+) -> torch.Tensor:
     """How far a student's vectors are from a teacher's: `direct` · (1 − cosine) + KL of similarities within the batch.
 
     Args:
@@ -103,10 +105,12 @@ def vector_distillation_loss(student: torch.Tensor, teacher: torch.Tensor, tempe
         teacher: shape (n, dim) for the direct term; of another width only similarities are compared.
         temperature: of the softmax over similarities with the other texts.
         direct: weight of the direct term.
+        alike: vectors of any width, shape (n, width), whose similarities are wanted in place of those of `teacher`.
     """
     ours, theirs = _unit(student, student.shape[-1]), _unit(teacher, teacher.shape[-1])
     itself = torch.eye(len(ours), dtype=torch.bool, device=ours.device)
-    scores = ((vectors @ vectors.T / temperature).masked_fill(itself, -torch.inf) for vectors in (ours, theirs))
+    wanted_of = theirs if alike is None else _unit(alike, alike.shape[-1])
+    scores = ((vectors @ vectors.T / temperature).masked_fill(itself, -torch.inf) for vectors in (ours, wanted_of))
     mine, wanted = (torch.log_softmax(score, dim=1).masked_fill(itself, 0.0) for score in scores)
     loss = (wanted.exp().masked_fill(itself, 0.0) * (wanted - mine)).sum(1).mean() if len(ours) > 1 else ours.sum() * 0
     if ours.shape == theirs.shape:

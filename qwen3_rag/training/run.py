@@ -37,7 +37,7 @@ from qwen3_rag.training.evaluation import Figures, embedder_rankings, judge_embe
 from qwen3_rag.training.network import Network, require_training, select_training_dtype
 from qwen3_rag.training.reranker_trainer import RerankerTrainer
 from qwen3_rag.training.settings import EmbedderTraining, RerankerTraining, Training
-from qwen3_rag.training.teachers import open_teacher
+from qwen3_rag.training.teachers import open_similarities, open_teacher
 from qwen3_rag.training.trainer import PackedTrainer, last_checkpoint, start_processes
 from qwen3_rag.training.watch import Watch
 from qwen3_rag.training.weights import RECORD, read_record, write_json, write_model
@@ -61,7 +61,7 @@ def train_embedder(settings: EmbedderTraining, console: Console | None = None) -
     """
 
     def parts(network: Network, data: RunData, batches: Batches) -> tuple[PackedTrainer, Judge]:
-        trainer = EmbedderTrainer(network, settings, batches, open_teacher(settings))
+        trainer = EmbedderTrainer(network, settings, batches, open_teacher(settings), open_similarities(settings))
         return trainer, lambda: judge_embedder(current_embedder(network), data.dev)
 
     return _train(settings, ModelKind.EMBEDDER, parts, console or Console())

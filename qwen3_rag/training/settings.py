@@ -140,6 +140,7 @@ class EmbedderTraining(Training):
         distillation_temperature, direct_weight: of `vector_distillation_loss`.
         teacher: the model that is followed: a hub id, a folder, or nano.
         teacher_texts, teacher_vectors: or its vectors: a file with one JSON string a line, and a .npy file with one row a line.
+        teacher_similarities: another such .npy file, whose rows' similarities within a batch are followed in place of those of the vectors.
     """
 
     temperature: Positive = 0.05
@@ -153,6 +154,7 @@ class EmbedderTraining(Training):
     teacher: str | None = None
     teacher_texts: Path | None = None
     teacher_vectors: Path | None = None
+    teacher_similarities: Path | None = None
 
     __pydantic_config__ = STRICT
 

@@ -79,6 +79,20 @@ class StoredTeacher:
         return np.asarray(self._vectors[[row for row in rows if row is not None]], dtype=np.float32)
 
 
+def open_similarities(settings: EmbedderTraining) -> Teacher | None:
+    """Vectors whose similarities are followed in place of the teacher's, where the settings name a file of them.
+
+    Raises:
+        ConfigurationError: without the texts that they belong to.
+        TrainingDataError: the files do not fit.
+    """
+    if settings.teacher_similarities is None or not settings.distillation_weight:
+        return None
+    if settings.teacher_texts is None:
+        raise ConfigurationError("`teacher_similarities` needs `teacher_texts`, which say what its rows are of.")
+    return StoredTeacher(settings.teacher_texts, settings.teacher_similarities)
+
+
 def open_teacher(settings: EmbedderTraining) -> Teacher | None:
     """The teacher that the settings name; None where distillation counts nothing.
 

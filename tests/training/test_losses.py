@@ -173,6 +173,8 @@ def test_vector_distillation():
     wide = torch.randn(5, 30, generator=random)
     assert vector_distillation_loss(student, wide, 0.1) > 0
     assert torch.isfinite(vector_distillation_loss(student[:1], teacher[:1], 0.1))
+    only_wide, only_direct = vector_distillation_loss(student, wide, 0.1), 5 * (1 - torch.cosine_similarity(student, teacher)).mean()
+    torch.testing.assert_close(vector_distillation_loss(student, teacher, 0.1, alike=wide), only_wide + only_direct, atol=1e-5, rtol=1e-5)
 
 
 def test_score_distillation():

@@ -73,6 +73,10 @@ def test_the_embedders_loss_is_its_weighted_terms(tmp_path: Path, tiny: Path):
         expected += 2 * weight * contrastive_loss(contrast.at(dim), 0.1)
         expected += 0.25 * weight * vector_distillation_loss(rows[:6, :dim], taught, 0.05, 3)
     torch.testing.assert_close(trainer.loss(rows, BATCH, taught), expected, atol=1e-5, rtol=1e-5)
+    alike = torch.cat([taught, vectors(6, seed=2)], dim=1)
+    other = sum(vector_distillation_loss(rows[:6, :dim], taught, 0.05, 3, alike) * weight for dim, weight in ((64, 1.0), (32, 0.5)))
+    same = sum(vector_distillation_loss(rows[:6, :dim], taught, 0.05, 3) * weight for dim, weight in ((64, 1.0), (32, 0.5)))
+    torch.testing.assert_close(trainer.loss(rows, BATCH, taught, alike), expected + 0.25 * (other - same), atol=1e-5, rtol=1e-5)
 
 
 def test_the_rerankers_loss_is_its_weighted_terms(tmp_path: Path, tiny: Path):
