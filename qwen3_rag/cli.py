@@ -152,6 +152,10 @@ def search(
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )
+        idle = [name for name, value in {"weight": rerank_weight, "threshold": rerank_threshold}.items() if value is not None]
+        if idle and any(hit.reranked is None for hit in hits):
+            given = ", ".join(f"--rerank-{name}" for name in idle)
+            raise ConfigurationError(f"{given}, but there is no reranker. Name one: --rerank NAME")
         empty = not hits and (state := base.status()).documents == state.passages == 0
     if as_json:
         found = [hit.to_dict() for hit in hits]

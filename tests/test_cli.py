@@ -227,6 +227,14 @@ def test_a_lenient_stream_stays_so(tmp_path: Path):
     assert b"\xff" in result.stdout
 
 
+@pytest.mark.parametrize("option", ["--rerank-weight", "--rerank-threshold"])
+def test_options_of_a_reranker_need_one(run: Run, kb: Path, option: str):
+    result = run("search", "signing keys", "--kb", kb, option, 0.5)
+    assert isinstance(result.exception, ConfigurationError)
+    assert f"{option}, but there is no reranker" in str(result.exception)
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize("verb", [["status"], ["search", "x"], ["documents"], ["delete", "x"]])
 def test_looking_into_a_database_makes_nothing_in_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]):
     monkeypatch.setenv("QWEN3_RAG_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")

@@ -15,7 +15,7 @@ from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
 from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
-from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_query, of_reranking, resolve
+from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_query, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
 from qwen3_rag.retrieval.reranking import Reranked, arerank
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
@@ -39,8 +39,6 @@ class _Search:
     conditions: models.Filter | None
     vector: Sequence[float] | None
     explain: bool
-    idle: Sequence[str] = ()
-    """Options given with it that mean nothing unless it reranks."""
     recorder: Recorder = field(default_factory=Recorder)
     language: str | None = None
     deadline_reached: bool = False
@@ -219,10 +217,7 @@ class Retriever:
         options = resolve(self._settings, **given)
         if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
             check_query(query)
-        idle = [name for name in of_reranking(given) if name != "rerank_deadline"]  # which is kept where nothing is reranked
-        if idle and options.rerank is False:
-            raise ConfigurationError(f"{', '.join(idle)}: rerank=False leaves nothing that this applies to. Leave one of them out.")
-        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain, idle)
+        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain)
         if vector is not None and options.mode is not Mode.LEXICAL:
             with search.recorder.step("embed", 1) as step:
                 step.returned, step.note = 1, "known already"
@@ -242,10 +237,9 @@ class Retriever:
             return None
         with search.recorder.step("load reranker", 0):
             reranker = self._reranker()
-        if reranker is None and (search.options.rerank or search.idle):
-            asked = "rerank=True" if search.options.rerank else ", ".join(search.idle)
+        if reranker is None and search.options.rerank:
             raise ConfigurationError(
-                f"{asked}, but there is no reranker. Open the knowledge base with reranker=…, --reranker, or QWEN3_RAG_RERANKER."
+                "rerank=True, but there is no reranker. Open the knowledge base with reranker=…, or QWEN3_RAG_RERANKER."
             )
         return reranker
 

@@ -218,15 +218,6 @@ def test_what_the_deadline_leaves_follows_in_recall_order(client: QdrantClient) 
     assert "left 3 unscored" in next(step.note for step in hits.trace.steps if step.name == "rerank")
 
 
-@pytest.mark.parametrize("option", [{"rerank_weight": 0.5}, {"rerank_threshold": 0.2}])
-async def test_options_of_reranking_need_it(client: QdrantClient, option: dict[str, float]):
-    with pytest.raises(ConfigurationError, match="there is no reranker"):
-        retriever(client).search("keys", **option)
-    with pytest.raises(ConfigurationError, match="rerank=False leaves nothing"):
-        await retriever(client, OverlapReranker()).asearch("keys", rerank=False, **option)
-    assert retriever(client).search("keys", rerank_deadline=5)
-
-
 def test_thresholds_apply_to_their_own_stage(client: QdrantClient) -> None:
     above = retriever(client).search("signing keys", recall_threshold=0.5)
     assert 0 < len(above) < len(TEXTS)
