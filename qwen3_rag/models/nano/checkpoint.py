@@ -44,11 +44,13 @@ FAINT = 2.0**-10
 
 
 class Feature(IntEnum):
-    """The feature dimensions, counted from the first after the content. The rest of the eight are zero."""
+    """The feature dimensions, counted from the first after the content. The rest of the eight are zero, and so is BEGINS at first."""
 
     ONE = 0
     LOG_WEIGHT_SINE = 1
     LOG_WEIGHT_COSINE = 2
+    BEGINS = 4
+    """Of what begins a text (`training/nano/signatures.py`)."""
 
 
 class KeyDim(IntEnum):

@@ -50,7 +50,7 @@ def rerank_table(vocabulary: RerankVocabulary, embedder: Path, seed: int) -> Rer
         ModelFormatError: the folder holds no nano embedder.
     """
     generator = np.random.default_rng(seed)
-    stems, stopwords = _stems(vocabulary.tokenizer)
+    stems, stopwords = stems_of(vocabulary.tokenizer)
     codes = generator.normal(size=(stems.max() + 1, CODE))[stems]
     directions = generator.normal(size=(len(vocabulary), CONTENT))
     rows = _token_rows(embedder)[: vocabulary.document_marker_id, :CONTENT]  # tokens from there on are special
@@ -70,7 +70,7 @@ def token_worth(count: int) -> Array:
     return worth
 
 
-def _stems(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def stems_of(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The number of each token's stem, and which tokens are stopwords or punctuation. A piece of a word is a stem of its own."""
     analyser = Bm25Encoder()
     count = tokenizer.get_vocab_size(with_added_tokens=True)

@@ -21,7 +21,16 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from qwen3_rag.errors import ModelFormatError
-from qwen3_rag.models.nano.vocabulary import QUERY_MARKER, SPECIAL_TOKENS, THINK_TOKENS, UNKNOWN, spelled_in_bytes
+from qwen3_rag.models.nano.vocabulary import (
+    QUERY_MARKER,
+    SPECIAL_TOKENS,
+    TEXT_MARKER,
+    THINK_TOKENS,
+    UNKNOWN,
+    replacing,
+    spelled_in_bytes,
+    without_template,
+)
 from qwen3_rag.models.tokenization import TOKENIZER_FILE
 
 DOCUMENT_MARKER = "␝"
@@ -69,7 +78,8 @@ def rerank_vocabulary(embedder: Path) -> RerankVocabulary:
     ids = tokenizer.get_vocab(with_added_tokens=True)
     end_of_text, sink, turn_end = (ids[token] for token in SPECIAL_TOKENS)
     query, document = (ids[spelled_in_bytes(marker)] for marker in (QUERY_MARKER, DOCUMENT_MARKER))
-    blank = (end_of_text, turn_end, query, document, ids[UNKNOWN], *(ids[token] for token in THINK_TOKENS))
+    unused = [ids[token] for token in (spelled_in_bytes(TEXT_MARKER),) if token in ids]  # a trained embedder has it
+    blank = (end_of_text, turn_end, query, document, ids[UNKNOWN], *(ids[token] for token in THINK_TOKENS), *unused)
     return RerankVocabulary(description, tokenizer, query, document, sink, turn_end, end_of_text, blank, ids["yes"], ids["no"])
 
 
@@ -99,14 +109,11 @@ def _with_markers(original: Mapping[str, Any]) -> dict[str, Any]:
     for offset, token in enumerate(description["added_tokens"], start=1):
         token["id"] = first + offset
     normalizers = description["normalizer"]["normalizers"]
-    # The first two are the embedder's: a marker symbol in a text becomes a space, and its own template's rule, which goes.
-    rules = [_replacing({"Regex": pattern}, f" {marker} ") for pattern, marker in _RULES]
-    description["normalizer"]["normalizers"] = [normalizers[0], _replacing({"String": DOCUMENT_MARKER}, " "), *rules, *normalizers[2:]]
+    # The first is the embedder's: a marker symbol in a text becomes a space. Its own template's rules go.
+    rules = [replacing({"Regex": pattern}, f" {marker} ") for pattern, marker in _RULES]
+    kept = without_template(normalizers)
+    description["normalizer"]["normalizers"] = [normalizers[0], replacing({"String": DOCUMENT_MARKER}, " "), *rules, *kept]
     decoders = [step for step in description["decoder"]["decoders"] if step.get("pattern") != {"String": f" {QUERY_MARKER}"}]
     shown = ((QUERY_MARKER, "\n<query>:"), (DOCUMENT_MARKER, "\n<document>:"))
-    description["decoder"]["decoders"] = [*decoders, *(_replacing({"String": f" {marker}"}, text) for marker, text in shown)]
+    description["decoder"]["decoders"] = [*decoders, *(replacing({"String": f" {marker}"}, text) for marker, text in shown)]
     return description
-
-
-def _replacing(pattern: dict[str, str], content: str) -> dict[str, Any]:
-    return {"type": "Replace", "pattern": pattern, "content": content}

@@ -5,14 +5,19 @@ is a token, so that no character is unknown. Line breaks are tokens. And the `In
 the task: a model of this size cannot follow instructions, and is spared reading them. It is only made where the text begins with
 `Instruct: `, so that a document that merely speaks of queries is not taken for one.
 
+Training adds a token to it that every text begins with (`with_text_marker`): attention has then somewhere to go that is no word.
+
 It knows nothing of vectors. It adds no end-of-text token: the embedder does.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -25,12 +30,14 @@ CONTINUATION = "##"
 # Stand-ins for what the normalizer would lose. They are symbols, not control or private-use characters, because the
 # teacher's normalizer drops those.
 QUERY_MARKER = "␞"
+TEXT_MARKER = "␂"
 LINE_BREAK = "␤"
 PARAGRAPH_BREAK = "␤␤"
 
 LONGEST_WORD = 48
 """Characters. WordPiece takes time quadratic in a word's length, and real documents hold base64."""
 
+_LINE_ENDS = r"\r\n?|[\x0B\f\x{85}\x{2028}\x{2029}]"
 _BERT_ONLY = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -101,6 +108,43 @@ def save_tokenizer(vocabulary: Vocabulary, folder: Path, max_length: int) -> Non
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
+def with_text_marker(description: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    r"""`tokenizer.json` of a constructed checkpoint, changed so that each text begins with a marker; and the marker's id.
+
+    A query is tokenized in one piece by other libraries and here in two, up to `\nQuery:` and from there on. Both begin it with the query
+    marker and the text marker. Special tokens move up by one. An empty text has no tokens.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(description))
+    vocabulary = changed["model"]["vocab"]
+    marker = vocabulary[spelled_in_bytes(TEXT_MARKER)] = len(vocabulary)
+    for offset, token in enumerate(changed["added_tokens"], start=marker + 1):
+        token["id"] = offset
+    steps = changed["normalizer"]["normalizers"]
+    query = rf"\A{TEXT_MARKER} Instruct: [\s\S]*?\nQuery:"
+    changed["normalizer"]["normalizers"] = [
+        replacing({"String": QUERY_MARKER}, " "),
+        replacing({"String": TEXT_MARKER}, " "),
+        {"type": "Prepend", "prepend": f"{TEXT_MARKER} "},
+        replacing({"Regex": rf"{query}\z"}, f" {QUERY_MARKER} "),
+        replacing({"Regex": query}, f" {QUERY_MARKER} {TEXT_MARKER} "),
+        *without_template(steps),
+    ]
+    decoders_ = changed["decoder"]["decoders"]
+    changed["decoder"]["decoders"] = [*decoders_, *(replacing({"String": sign}, "") for sign in (f"{TEXT_MARKER} ", TEXT_MARKER))]
+    return changed, marker
+
+
+def without_template(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of the normalizer's steps those that concern any text: from the one for line ends on."""
+    first = next(place for place, step in enumerate(steps) if step.get("pattern") == {"Regex": _LINE_ENDS})
+    return list(steps[first:])
+
+
+def replacing(pattern: Mapping[str, str], content: str) -> dict[str, Any]:
+    """A step of a tokenizer's normalizer or decoder, as its file has it."""
+    return {"type": "Replace", "pattern": dict(pattern), "content": content}
+
+
 def _byte_form(token: str) -> str:
     if token.startswith(CONTINUATION) and token != CONTINUATION:
         return CONTINUATION + spelled_in_bytes(token.removeprefix(CONTINUATION))
@@ -122,7 +166,7 @@ def _tokenizer(ids: dict[str, int]) -> Tokenizer:
         [
             normalizers.Replace(QUERY_MARKER, " "),
             normalizers.Replace(Regex(r"\AInstruct: [\s\S]*?\nQuery:"), f" {QUERY_MARKER} "),
-            normalizers.Replace(Regex(r"\r\n?|[\x0B\f\x{85}\x{2028}\x{2029}]"), "\n"),
+            normalizers.Replace(Regex(_LINE_ENDS), "\n"),
             normalizers.Replace(Regex(r"\n\s*\n"), f" {PARAGRAPH_BREAK} "),
             normalizers.Replace("\n", f" {LINE_BREAK} "),
             normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from qwen3_rag.models.nano import build
 from qwen3_rag.training.nano import weak_pairs
-from qwen3_rag.training.nano.recipe import Places, ship, train
+from qwen3_rag.training.nano.places import Places
+from qwen3_rag.training.nano.recipe import ship, train
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

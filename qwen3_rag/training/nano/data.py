@@ -63,6 +63,23 @@ SECOND = Draw(
     },
 )
 """Fewer definitions and more of what is as long as a passage."""
+THIRD = Draw(
+    asked={"medquad": 6000},
+    weak={
+        "wordnet": 2000,
+        "gcide": 1000,
+        "foldoc": 1500,
+        "jargon": 300,
+        "elements": 50,
+        "debian": 2500,
+        "sections": 3500,
+        "terms": 1500,
+        "cloze": 3500,
+        "factbook": 3000,
+        "speeches": 2500,
+    },
+)
+"""Less of the archive, so that half of it is questions that people asked and what an encyclopedia, an almanac and speeches say."""
 DEV_SHARE = 0.05
 
 

@@ -13,7 +13,12 @@
     merged/      slerp of the three stages
     second/      the second round's pairs, more of them as long as a passage
     further/     goes on from merged/, following the teacher on these
-    shipped/     slerp of the two
+    meaning/     slerp of the two
+    signatures/  the same with codes of words in place of its last dimensions
+    third/       the third round's pairs, less of the archive, and their words beside the teacher's vectors
+    signed/      goes on from signatures/, following both
+    mixed/       slerp of the two
+    shipped/     the same with words toned down
 
 All settings of a run stand here. It runs in the room's own functions, those that the command line calls.
 """
@@ -22,10 +27,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qwen3_rag.models.embedder import Embedder
 from qwen3_rag.models.nano.checkpoint import FEATURES
@@ -33,13 +39,16 @@ from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.models.nano.vectors import Recipe
 from qwen3_rag.training.export import merge_models
 from qwen3_rag.training.nano.almanac import almanac_pairs
-from qwen3_rag.training.nano.data import FIRST, SECOND, Draw, Files, files_in, write_data
+from qwen3_rag.training.nano.data import write_data
 from qwen3_rag.training.nano.encyclopedia import articles_file, encyclopedia_pairs
 from qwen3_rag.training.nano.grouping import grouped
 from qwen3_rag.training.nano.growth import grow
+from qwen3_rag.training.nano.lexicon import CODE
+from qwen3_rag.training.nano.places import Places, Round
 from qwen3_rag.training.nano.release import release
-from qwen3_rag.training.nano.teaching import drawn, kept_vectors, texts_of, turned, write_teacher
-from qwen3_rag.training.pairs import read_pairs, write_pairs
+from qwen3_rag.training.nano.signatures import lexicon_of, sign, tone
+from qwen3_rag.training.nano.teaching import drawn, joined, kept_vectors, less_mean, texts_of, turned, write_teacher
+from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
 from qwen3_rag.training.run import train_embedder
 from qwen3_rag.training.settings import EmbedderTraining, Merging, MiningSettings, Schedule
 from qwen3_rag.training.sources import mine_files
@@ -64,80 +73,20 @@ the weights in the mean is what earlier layers write into the features that keys
 PASSAGES = "passages.jsonl"
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
-STAGES = ("distilled", "weak", "supervised", "further")
+STAGES = ("distilled", "weak", "supervised", "further", "signed")
 """What comes after each other on the way to what ships."""
 MERGED = {"distilled": 1.0, "weak": 1.0, "supervised": 1.0}
 """Stages that are merged at the end of the first round, and how much each counts."""
-SHIPPED = {"further": 1.0, "merged": 1.0}
-"""What is merged in the end."""
+MEANING = {"further": 1.0, "merged": 1.0}
+"""Likewise at the end of the second."""
+MIXED = {"signed": 3.0, "signatures": 1.0}
+"""Likewise at the end of the third."""
+TONE = 0.8
+"""Of words in the vectors that ship: fused with lexical search, which has the words already, a little less of them is better."""
+WORDS, WORDS_ALIKE = 0.15, 0.25
+"""How much words count beside meaning: in the vectors that the third round follows, and in the similarities."""
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """The data of one round of training."""
-
-    folder: Path
-    draw: Draw
-
-    @property
-    def files(self) -> Files:
-        """Weak pairs, people's questions, and those of them that are kept back."""
-        return files_in(self.folder)
-
-    @property
-    def alike(self) -> Path:
-        """All pairs, the group of alike passages as the source of each."""
-        return self.folder / "alike.jsonl"
-
-    @property
-    def texts(self) -> Path:
-        """What the teacher has vectors of."""
-        return self.folder / "texts.jsonl"
-
-    @property
-    def vectors(self) -> Path:
-        """These, on the student's axes."""
-        return self.folder / "vectors.npy"
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the recipe reads and writes."""
-
-    output: Path
-    static: Path
-    weak: Path
-    supervised: Path
-
-    @property
-    def grown(self) -> Path:
-        """The constructed checkpoint with layers to train."""
-        return self.output / "grown"
-
-    @property
-    def merged(self) -> Path:
-        """The model of the first round."""
-        return self.output / "merged"
-
-    @property
-    def shipped(self) -> Path:
-        """What ships."""
-        return self.output / "shipped"
-
-    @property
-    def first(self) -> Round:
-        """The first round's data."""
-        return Round(self.output / "first", FIRST)
-
-    @property
-    def second(self) -> Round:
-        """The second round's data."""
-        return Round(self.output / "second", SECOND)
-
-    def model(self, stage: str) -> Path:
-        """What a stage has trained."""
-        return self.output / stage / "model"
+Vectors = NDArray[np.float32]
 
 
 def prepare(places: Places, data: Round, weak: Sequence[Path], model: Path, say: Say = print) -> None:
@@ -152,15 +101,44 @@ def prepare(places: Places, data: Round, weak: Sequence[Path], model: Path, say:
     """
     if data.alike.is_file():
         return
+    pairs, texts, vectors = _taught(places, data, weak, say)
+    write_teacher(texts, _on_axes_of(model, texts, vectors, CONTENT), data.texts, data.vectors)
+    _write_groups(data, pairs)
+
+
+def prepare_words(places: Places, weak: Sequence[Path], say: Say = print) -> None:
+    """Everything before the first step of the third round; nothing where it is done. Arguments as of `prepare`."""
+    data = places.third
+    if data.alike.is_file():
+        return
+    sign(places.meaning, places.signatures, SEED)
+    pairs, texts, vectors = _taught(places, data, weak, say)
+    meaning = _on_axes_of(places.meaning, texts, vectors, CONTENT - CODE)[:, : CONTENT - CODE]
+    words, closely = lexicon_of(places.meaning, SEED).vectors(texts)
+    write_teacher(texts, joined(meaning, words, WORDS, CONTENT + FEATURES), data.texts, data.vectors)
+    alike = joined(less_mean(vectors), closely, WORDS_ALIKE, vectors.shape[1] + closely.shape[1])
+    np.save(data.similarities, alike.astype(np.float16))
+    _write_groups(data, pairs)
+
+
+def _taught(places: Places, data: Round, weak: Sequence[Path], say: Say) -> tuple[list[Pair], list[str], Vectors]:
+    """The pairs of a round, their texts, and the teacher's vectors of these."""
     files = write_data(weak, places.supervised, data.folder, SEED, data.draw)
     pairs = list(read_pairs(files.weak, files.supervised))
     texts = texts_of(pairs)
     say(f"{len(pairs):,} pairs, {len(texts):,} texts")
-    vectors = kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.output / "blocks", say)
+    return pairs, texts, kept_vectors(texts, Teacher(teacher_folder()).text_vectors, places.output / "blocks", say)
+
+
+def _on_axes_of(model: Path, texts: Sequence[str], vectors: Vectors, dim: int) -> Vectors:
+    """The teacher's vectors turned to the first `dim` axes of a model, filled up with zeros to its width."""
     sample = drawn(len(texts), SEED)
     student = Embedder.load(str(model))
-    known = np.asarray(student.embed_documents([texts[place] for place in sample], CONTENT))
-    write_teacher(texts, turned(vectors, known, sample, student.dim), data.texts, data.vectors)
+    known = np.asarray(student.embed_documents([texts[place] for place in sample], dim))
+    return turned(vectors, known, sample, student.dim)
+
+
+def _write_groups(data: Round, pairs: Sequence[Pair]) -> None:
     passages = StoredTeacher(data.texts, data.vectors).vectors_of([pair.positive for pair in pairs])
     write_pairs(data.alike, grouped(pairs, passages, GROUPS, SEED))
 
@@ -260,8 +238,30 @@ def further(places: Places) -> EmbedderTraining:
     )
 
 
+def signed(places: Places) -> EmbedderTraining:
+    """Follow the teacher and the words, from the second round's model with signatures. The first layer's attention, which has to find
+    equal words, moves slowly.
+    """
+    data = places.third
+    return replace(
+        distillation(places),
+        model=str(places.signatures),
+        pairs=(data.alike,),
+        output=places.output / "signed",
+        dev=(data.files.dev,),
+        max_steps=3000,
+        learning_rate=5e-4,
+        rates={**RATES, "layers.0.self_attn.q_": 0.2, "layers.0.self_attn.k_": 0.2},
+        dim_weights=(1.0, 0.3, 0.5, 0.1),
+        teacher_texts=data.texts,
+        teacher_vectors=data.vectors,
+        teacher_similarities=data.similarities,
+        compiled=True,
+    )
+
+
 def train(places: Places, say: Say = print) -> Path:
-    """Both rounds; what is finished is found again. Returns the folder of the model that ships."""
+    """All rounds; what is finished is found again. Returns the folder of the model that ships."""
     encyclopedia, almanac = places.output / "encyclopedia.jsonl", places.output / "almanac.jsonl"
     if not encyclopedia.is_file():
         write_pairs(encyclopedia, encyclopedia_pairs(articles_file(), SEED))
@@ -272,8 +272,11 @@ def train(places: Places, say: Say = print) -> Path:
     first_round(places, say)
     prepare(places, places.second, (places.weak, encyclopedia, almanac), places.merged, say)
     train_embedder(further(places))
-    _merge((places.model("further"), places.merged), SHIPPED, places.shipped)
-    return places.shipped
+    _merge((places.model("further"), places.merged), MEANING, places.meaning)
+    prepare_words(places, (places.weak, encyclopedia, almanac), say)
+    train_embedder(signed(places))
+    _merge((places.model("signed"), places.signatures), MIXED, places.mixed)
+    return tone(places.mixed, places.shipped, TONE)
 
 
 def first_round(places: Places, say: Say = print) -> None:
@@ -298,7 +301,7 @@ def _merge(checkpoints: Sequence[Path], weights: Mapping[str, float], output: Pa
 def ship(places: Places, target: Path) -> Path:
     """Put the trained model and its record into `target`."""
     stages = {name: places.model(name) for name in STAGES}
-    return release(places.shipped, places.static, stages, {"merged": MERGED, "shipped": SHIPPED}, target)
+    return release(places.shipped, places.static, stages, {"merged": MERGED, "meaning": MEANING, "mixed": MIXED}, target)
 
 
 def write_passages(places: Places) -> None:

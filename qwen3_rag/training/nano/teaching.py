@@ -63,6 +63,27 @@ def turned(teacher: Array, student: Array, sample: Sequence[int], width: int) ->
     return found
 
 
+def joined(meaning: Array, words: Array, share: float, width: int) -> Array:
+    """Unit vectors of two parts, filled up with zeros to `width`, whose cosine grows with that of meaning plus `share` times that of words.
+
+    Args:
+        meaning: unit rows.
+        words: lexical vectors of the same texts, unit rows or zero.
+        share: how much words count beside meaning.
+        width: at least that of both.
+    """
+    found = np.zeros((len(meaning), width), np.float32)
+    found[:, : meaning.shape[1]] = meaning
+    found[:, meaning.shape[1] : meaning.shape[1] + words.shape[1]] = np.sqrt(share) * words
+    return unit(found)
+
+
+def less_mean(teacher: Array) -> Array:
+    """Unit vectors of a teacher, less their mean."""
+    rows = unit(teacher.astype(np.float32))
+    return unit(rows - rows.mean(0))
+
+
 def drawn(count: int, seed: int) -> list[int]:
     """Places of at most `SAMPLE` of `count` texts."""
     return sorted(np.random.default_rng(seed).choice(count, min(SAMPLE, count), replace=False).tolist())

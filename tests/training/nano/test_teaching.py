@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag.training.nano import teaching
-from qwen3_rag.training.nano.teaching import kept_vectors, texts_of, turned, write_teacher
+from qwen3_rag.training.nano.teaching import joined, kept_vectors, less_mean, texts_of, turned, write_teacher
 from qwen3_rag.training.pairs import Pair
 from qwen3_rag.training.teachers import StoredTeacher
 
@@ -64,6 +64,18 @@ def test_a_rotated_teacher_is_turned_back():
     assert found.shape == (400, 7)
     assert not found[:, 5:].any()
     assert np.sum(found[:, :5] * expected, axis=1).min() > 0.97  # the unit vectors' mean is not quite zero
+
+
+def test_meaning_and_words_are_joined_so_that_both_are_similar():
+    generator = np.random.default_rng(3)
+    rows = [generator.normal(size=(6, width)).astype(np.float32) for width in (5, 9)]
+    meaning, words = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in rows)
+    found = joined(meaning, words, 0.25, 20)
+    assert found.shape == (6, 20)
+    np.testing.assert_allclose(found @ found.T, (meaning @ meaning.T + 0.25 * words @ words.T) / 1.25, atol=1e-6)
+    words[0] = 0
+    np.testing.assert_allclose(joined(meaning, words, 0.25, 14)[0, :5], meaning[0], atol=1e-6)
+    assert abs(less_mean(meaning + 3).mean()) < abs((meaning + 3).mean()) / 10
 
 
 def test_training_reads_what_is_written(tmp_path: Path):
