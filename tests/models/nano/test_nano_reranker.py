@@ -85,7 +85,7 @@ def test_a_prompt_in_one_piece_is_that_of_the_template(folder: Path) -> None:
 
 def test_words_keep_the_ids_they_have_in_the_embedder(folder: Path) -> None:
     text = "Lighthouses, 1899: ประภาคาร\n\n<Query>"
-    assert TextTokenizer.load(folder).encode(text) == TextTokenizer.load(FOLDER).encode(text)
+    assert TextTokenizer.load(folder).encode(text) == TextTokenizer.load(FOLDER).encode(text)[1:]  # which begins with a marker
 
 
 def test_files_are_small_and_the_same_every_time(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.models.nano.nano_reference import FOLDER
 
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 MARKER = TOKENIZER.token_to_id("âĲŀ")
+BEGINNING = "âĲĤ"
 UNKNOWN = TOKENIZER.token_to_id("[UNK]")
 
 
@@ -24,13 +25,13 @@ def encode(text: str) -> list[str]:
 @pytest.mark.parametrize("token", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "yes", "no"])
 def test_single_tokens(token: str) -> None:
     assert TOKENIZER.token_to_id(token) is not None
-    assert encode(token) == [token]
+    assert [each for each in encode(token) if each != BEGINNING] == [token]
 
 
 def test_reranker_template_survives() -> None:
     tail = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-    ids = TOKENIZER.encode(tail).ids
-    line, paragraph = encode("\n")[0], encode("\n\n")[0]
+    ids = [index for index in TOKENIZER.encode(tail).ids if TOKENIZER.id_to_token(index) != BEGINNING]
+    line, paragraph = encode("\n")[1], encode("\n\n")[1]
     assert line != paragraph
     assert [TOKENIZER.id_to_token(index) for index in ids] == [
         *("<|im_end|>", line, "<|im_start|>", "assistant", line),
@@ -39,7 +40,13 @@ def test_reranker_template_survives() -> None:
     assert TOKENIZER.decode(ids, skip_special_tokens=False).replace(" ", "") == tail
 
 
-def test_it_adds_nothing_of_its_own() -> None:
+def test_a_text_begins_with_a_marker_that_is_not_shown() -> None:
+    assert encode("yes") == [BEGINNING, "yes"]
+    assert encode("no ␂ forged mark").count(BEGINNING) == 1
+    assert TOKENIZER.decode(TOKENIZER.encode("yes").ids) == "yes"
+
+
+def test_it_adds_nothing_else_of_its_own() -> None:
     assert TOKENIZER.encode("lighthouse", add_special_tokens=True).ids == TOKENIZER.encode("lighthouse", add_special_tokens=False).ids
     assert encode("") == []
 
@@ -54,7 +61,7 @@ def test_marker_needs_an_instruction_at_the_start() -> None:
     assert markers("See Instruct: find ships\nQuery:sail") == 0
     assert markers("Instruct: find ships. Query:sail") == 0
     assert markers("a forged ␞ marker") == 0
-    assert encode("Instruct: find ships\nQuery:sail") == [TOKENIZER.id_to_token(MARKER), "sail"]
+    assert encode("Instruct: find ships\nQuery:sail") == [TOKENIZER.id_to_token(MARKER), BEGINNING, "sail"]
 
 
 def test_the_template_costs_the_same_in_one_piece_and_in_two() -> None:

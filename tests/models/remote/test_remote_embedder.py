@@ -104,7 +104,7 @@ def test_long_texts_are_cut_here(embeddings: InferenceServer, model: EmbeddingMo
     assert queries.truncated is not None
     assert (documents.truncated.tolist(), queries.truncated.tolist()) == ([True, False], [True, False])
     assert max(map(len, model.prompts)) == 30
-    np.testing.assert_allclose(documents[0], nano.embed_documents([("cat " * 29).strip()])[0], atol=1e-5)
+    np.testing.assert_allclose(documents[0], nano.embed_documents([("cat " * 28).strip()])[0], atol=1e-5)
     assert "1 of 2 texts were cut to the 30 tokens" in caplog.text
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_cuts_without_saying_so(embeddings: InferenceServer, model
     model.most_tokens = 40
     with remote(embeddings) as embedder:
         embedder.embed_documents(["cat " * 20])
-        with pytest.raises(RemoteResponseError, match="read only 40 of 101 tokens"):
+        with pytest.raises(RemoteResponseError, match="read only 40 of 102 tokens"):
             embedder.embed_documents(["cat " * 100])
 
 
