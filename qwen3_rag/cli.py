@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import sys
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -308,7 +307,7 @@ def current(kb: Kb = None, as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is printed as one sentence."""
-    _print_anything()
+    rendering.print_anything()
     logging.getLogger("stamina").setLevel(logging.ERROR)  # what the retries did not help with is told by the error itself
     try:
         app()
@@ -320,13 +319,6 @@ def main() -> None:
             raise
         err.print("Interrupted. What was finished is kept; the same command again does the rest.", soft_wrap=not err.is_terminal)
         sys.exit(Exit.INTERRUPTED)
-
-
-def _print_anything() -> None:
-    """What the terminal's encoding lacks comes out as a question mark where it would be an error; streams that are lenient stay so."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")
 
 
 def _settings(**values: Any) -> Settings:
@@ -400,8 +392,4 @@ def _file_id(name: str) -> str:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=not _is_unicode(sys.stdout), indent=2, default=str))
-
-
-def _is_unicode(stream: TextIO) -> bool:
-    return (stream.encoding or "").lower().startswith("utf")
+    typer.echo(json.dumps(value, ensure_ascii=not rendering.is_unicode(sys.stdout), indent=2, default=str))

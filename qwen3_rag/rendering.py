@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -24,6 +26,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 UNBROKEN = 2000
 """Columns of output that goes to a file or another program."""
 STAGES = ("dense", "lexical", "fused", "rerank", "blended")
+
+
+def print_anything() -> None:
+    """What the terminal's encoding lacks comes out as a question mark where it would be an error; streams that are lenient stay so."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether a stream takes every character."""
+    return (stream.encoding or "").lower().startswith("utf")
 
 
 def show_hits(console: Console, hits: Hits, query: str, *, width: int = 420) -> None:

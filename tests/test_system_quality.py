@@ -13,8 +13,8 @@ from qwen3_rag import Embedder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LEAST = {
-    "xquad-en": {"dense, exact": 0.91, "hybrid": 0.976, "lexical": 0.965},
-    "msmarco-mini": {"dense, exact": 0.945, "hybrid": 0.976},
+    "xquad-en": {"dense, exact": 0.918, "hybrid": 0.978, "lexical": 0.965},
+    "msmarco-mini": {"dense, exact": 0.952, "hybrid": 0.975},
     "xquad-de": {"lexical": 0.94},
     "xquad-zh": {"lexical": 0.95},
 }
