@@ -121,6 +121,16 @@ def test_a_slide_without_a_title_is_not_under_the_one_before(tmp_path: Path) -> 
     assert "Call the porter." in document.text.split("Slide 2")[1]
 
 
+def test_a_slide_s_number_is_no_title_of_the_deck(tmp_path: Path) -> None:
+    pptx = pytest.importorskip("pptx")
+    deck = pptx.Presentation()
+    deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9999, 9999).text_frame.text = "hello"
+    deck.save(tmp_path / "a.pptx")
+    document = load(tmp_path, "a.pptx", (tmp_path / "a.pptx").read_bytes())
+    assert document.title != "Slide 1"
+    assert [heading.text for heading in document.headings] == ["Slide 1"]
+
+
 @pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx"])
 def test_a_damaged_archive_is_an_error(tmp_path: Path, name: str) -> None:
     part = {"a.docx": b"word/", "a.pptx": b"ppt/", "a.xlsx": b"xl/"}[name]

@@ -96,6 +96,8 @@ class TestMarkdown:
         document = load(tmp_path, "a.md", "---\nteam: x\ntitle: Keys: how\n---\n# Rotation\n\ntext\n")
         assert [heading.text for heading in document.headings] == ["Rotation"]
         assert "title: Keys: how" in document.text
+        for value in ("!!bool x", "!!timestamp x"):
+            assert f"done: {value}" in load(tmp_path, "b.md", f"---\ndone: {value}\n---\nBody\n").text
 
     def test_empty_front_matter_is_taken_off(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.md", "---\n---\ntext\n").text == "text\n"
@@ -145,6 +147,7 @@ class TestHtml:
         nested = "<table><tr><td>a<table><tr><td>b</td></tr></table></td></tr></table>"
         assert load(tmp_path, "b.html", nested).text == "a\n\nb"
         assert load(tmp_path, "c.html", "<ul><li> one</li> <li> two </li></ul>").text == "- one\n- two"
+        assert load(tmp_path, "d.html", "<table>Text <th>h</th><td>c</td></table>").text == "Text h | c"
 
     def test_words_of_headings(self, tmp_path: Path) -> None:
         page = """<h1>Keys<br>and <b>lo</b>cks<a class="headerlink" href="#k">¶</a></h1><p>x</p>
@@ -307,6 +310,7 @@ class TestRecords:
         assert load(tmp_path, "c.csv", "Ann,7,9\nBob,1,2\n").text.startswith("column 1: Ann")
         assert load(tmp_path, "d.csv", ",name\n0,Bob\n1,Ann\n").text == "0\nname: Bob\n\n1\nname: Ann"
         assert load(tmp_path, "e.csv", "name,\nBob,1\n").text.startswith("column 1: name")
+        assert load(tmp_path, "f.csv", ",2019,2020\nRevenue,5,6\n").text == "Revenue\n2019: 5\n2020: 6"
 
     def test_a_first_line_that_names_the_separator(self, tmp_path: Path) -> None:
         assert load(tmp_path, "a.csv", "sep=;\r\na,b;c\r\n1;2\r\n").text == "a,b: 1\nc: 2"
@@ -316,6 +320,8 @@ class TestRecords:
         rows = f"part\tnote\na\t{cell}\nb\tsmall\nc\tlarge\n"
         assert load(tmp_path, "a.tsv", rows).text == f"part: a\nnote: {cell}\n\npart: b\nnote: small\n\npart: c\nnote: large"
         assert load(tmp_path, "b.tsv", 'part\tnote\na\t"two\nlines"\n').text == "part: a\nnote: two\nlines"
+        one_column = 'note\n"one\ntwo"\n"say "hi" there"\n'
+        assert load(tmp_path, "d.csv", one_column).text == 'note: one\ntwo\n\nnote: say hi" there"'
         assert load(tmp_path, "c.tsv", 'part\tnote\na\t"two\n\ttabbed lines"\n').text == "part: a\nnote: two\n\ttabbed lines"
 
     def test_tables_without_names_ragged_or_with_huge_cells(self, tmp_path: Path) -> None:

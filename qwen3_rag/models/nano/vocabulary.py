@@ -120,7 +120,7 @@ def with_text_marker(description: Mapping[str, Any]) -> tuple[dict[str, Any], in
     for offset, token in enumerate(changed["added_tokens"], start=marker + 1):
         token["id"] = offset
     steps = changed["normalizer"]["normalizers"]
-    query = rf"\A{TEXT_MARKER} Instruct: [\s\S]*?\nQuery:"
+    query = rf"\A{TEXT_MARKER} Instruct: (?:(?!\nQuery:)[\s\S])*\nQuery:"
     changed["normalizer"]["normalizers"] = [
         replacing({"String": QUERY_MARKER}, " "),
         replacing({"String": TEXT_MARKER}, " "),

@@ -46,7 +46,7 @@ class HttpClient:
         )
         self._impatient_until = float("-inf")
         self.trouble: str | None = None
-        """What the last attempt failed of, in words for a user; None where it went well."""
+        """What the last attempt failed of that is tried again, in words for a user; None where it went well."""
 
     async def post(self, url: httpx.URL, body: dict[str, Any]) -> Any:
         """The decoded answer.
@@ -98,7 +98,8 @@ class HttpClient:
             response = await self._client.post(url, content=content, headers={"Content-Type": "application/json"})
             _raise_unless_success(response)
         except httpx.HTTPError as error:
-            self.trouble = str(self._explained(url, error, 1))
+            explained = self._explained(url, error, 1)
+            self.trouble = str(explained) if isinstance(explained, RemoteUnavailableError) else None
             raise
         self.trouble = None
         return response

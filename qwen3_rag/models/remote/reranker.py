@@ -119,6 +119,7 @@ class RemoteReranker(RemoteModel):
 
     async def _score(self, query: str, documents: Sequence[str], instruction: str | None, deadline: float | None) -> ResultArray:
         until = None if deadline is None else time.monotonic() + deadline
+        self._connected()[0].trouble = None
         if not isinstance(query, str):
             raise ConfigurationError(f"`query` must be a string, not a {type(query).__name__}: documents are scored against one query.")
         texts = checked_texts("documents", documents)

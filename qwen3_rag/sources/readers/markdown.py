@@ -49,7 +49,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
         if match:
             try:
                 metadata = _parse(match[1], parse)
-            except (yaml.YAMLError, ValueError, RecursionError):  # tomllib's error and YAML's impossible dates are ValueErrors
+            except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # tomllib's, and what YAML lets through
                 return {}, f"{text[: match.end(1)]}\n{text[match.end(1) :]}"
             if metadata is not None:
                 return metadata, text[match.end() :].lstrip("\n")

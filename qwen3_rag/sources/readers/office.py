@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -59,7 +60,7 @@ def read_office(raw: RawFile) -> Content:
     text = _EMBEDDED_IMAGE.sub("", clean(_convert(raw)))
     if raw.format is Format.PPTX:
         title = title or markdown_content(_SLIDE.sub("", text).strip("\n"), {}).title
-        text = _with_headings(text)
+        return replace(markdown_content(_with_headings(text).strip("\n"), {}), title=title)  # which is no slide's number
     return markdown_content(text.strip("\n"), {}, title)
 
 

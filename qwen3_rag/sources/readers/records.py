@@ -98,7 +98,8 @@ def _plain(value: Any) -> str:
 
 
 def _rows(text: str, delimiter: str) -> Rows:
-    """Rows that are not empty. Where a quote that is never closed would make one cell of many lines, quotes are text.
+    """Rows that are not empty. Where a quote that is never closed would make one cell of many lines, quotes are text, unless other cells
+    need theirs.
 
     Raises:
         csv.Error: it can be read neither way.
@@ -111,7 +112,8 @@ def _rows(text: str, delimiter: str) -> Rows:
         return read(strict=True)
     except csv.Error:
         quoted, plain = read(), read(quoting=csv.QUOTE_NONE)
-    return plain if len(plain) > len(quoted) and _odd(plain) <= _odd(quoted) else quoted
+    swallowed = len(plain) > len(quoted) and len(plain[0]) > 1 and _odd(plain) <= _odd(quoted)
+    return plain if swallowed else quoted
 
 
 def _odd(rows: Rows) -> int:
@@ -138,7 +140,7 @@ def _header(rows: Rows) -> list[str] | None:
         return None
     names = [one_line(cell) for cell in rows[0]]
     numbers = [column for column, name in enumerate(names) if _is_number(name)]
-    named = all(names[1:]) and len(set(names)) == len(names) and len(numbers) < sum(map(bool, names))
+    named = all(names[1:]) and len(set(names)) == len(names) and len(numbers) < len(names)
     return names if named and (not numbers or _are_years(rows, numbers)) else None
 
 

@@ -17,6 +17,7 @@ class TextWriter:
         self._unmade = 0
         self._space = False
         self._marked = False
+        self._signed = False
 
     def words(self, text: str) -> None:
         """Add running text, in which line ends mean nothing."""
@@ -32,9 +33,9 @@ class TextWriter:
             return
         if self._gap:
             self._put("\n" * self._gap if self._length else "")
-        elif self._space and self._length and not self._marked:
+        elif self._space and self._length and not self._signed:
             self._put(" ")
-        self._gap, self._unmade, self._space, self._marked = 0, 0, False, False
+        self._gap, self._unmade, self._space, self._marked, self._signed = 0, 0, False, False, False
         self._put(text)
 
     def mark(self, sign: str) -> None:
@@ -42,6 +43,7 @@ class TextWriter:
         self.verbatim(sign)
         self._unmade = self._gap
         self._marked = True
+        self._signed = bool(sign)
 
     def join(self, sign: str) -> None:
         """Add a sign between two cells, all on one line even if the cells are paragraphs; a first cell may be empty."""

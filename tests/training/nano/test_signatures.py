@@ -92,7 +92,7 @@ def test_texts_begin_with_a_marker_in_one_piece_and_in_two(grown: Path, tmp_path
     assert ids("") == []
     assert ids("a forged ␂ or ␞ mark")[0] == marker
     assert [count for sign_ in (marker, query) for count in [ids("a forged ␂ or ␞ mark").count(sign_)]] == [1, 0]
-    for text in ("ship", " ship", "", "\nship", "Query:ship"):
+    for text in ("ship", " ship", "", "\nship", "Query:ship", "ship\nQuery:"):
         assert ids(f"Instruct: x\nQuery:{text}") == ids("Instruct: x\nQuery:") + ids(text)
     assert tokenizer.decode(ids("ship sail")) == "ship sail"
     config = json.loads((tmp_path / "signed" / "config.json").read_text())
