@@ -79,7 +79,7 @@ THIRD = Draw(
         "speeches": 2500,
     },
 )
-"""Less of the archive, so that half of it is questions that people asked and what an encyclopedia, an almanac and speeches say."""
+"""Less of the archive, so that most of it is questions that people asked and what an encyclopedia, an almanac and speeches say."""
 DEV_SHARE = 0.05
 
 
