@@ -133,6 +133,7 @@ def search(
 ) -> None:
     """Find the passages that answer a question, best first."""
     settings = _settings(kb=kb, reranker=rerank, instruction=instruction)
+    from qwen3_rag.retrieval.options import of_reranking
     from qwen3_rag.store.filters import parse_filter_options
 
     with _existing(settings) as base:
@@ -151,9 +152,9 @@ def search(
             rerank_deadline=next(value for value in (rerank_deadline, settings.rerank_deadline, RERANK_DEADLINE) if value is not None),
             explain=explain,
         )
-        idle = [name for name, value in {"weight": rerank_weight, "threshold": rerank_threshold}.items() if value is not None]
+        idle = of_reranking({"rerank_weight": rerank_weight, "rerank_threshold": rerank_threshold})
         if idle and any(hit.reranked is None for hit in hits):
-            given = ", ".join(f"--rerank-{name}" for name in idle)
+            given = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
             raise ConfigurationError(f"{given}, but there is no reranker. Name one: --rerank NAME")
         empty = not hits and (state := base.status()).documents == state.passages == 0
     if as_json:

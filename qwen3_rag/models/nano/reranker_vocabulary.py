@@ -10,7 +10,6 @@ It knows nothing of weights. It reads and writes `tokenizer.json`, whose format 
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from qwen3_rag.models.nano.vocabulary import (
     UNKNOWN,
     replacing,
     spelled_in_bytes,
+    with_token,
     without_template,
 )
 from qwen3_rag.models.tokenization import TOKENIZER_FILE
@@ -102,12 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _with_markers(original: Mapping[str, Any]) -> dict[str, Any]:
-    description: dict[str, Any] = copy.deepcopy(dict(original))
-    vocabulary = description["model"]["vocab"]
-    first = len(vocabulary)
-    vocabulary[spelled_in_bytes(DOCUMENT_MARKER)] = first
-    for offset, token in enumerate(description["added_tokens"], start=1):
-        token["id"] = first + offset
+    description, _ = with_token(original, DOCUMENT_MARKER)
     normalizers = description["normalizer"]["normalizers"]
     # The first is the embedder's: a marker symbol in a text becomes a space. Its own template's rules go.
     rules = [replacing({"Regex": pattern}, f" {marker} ") for pattern, marker in _RULES]

@@ -112,13 +112,9 @@ def with_text_marker(description: Mapping[str, Any]) -> tuple[dict[str, Any], in
     r"""`tokenizer.json` of a constructed checkpoint, changed so that each text begins with a marker; and the marker's id.
 
     A query is tokenized in one piece by other libraries and here in two, up to `\nQuery:` and from there on. Both begin it with the query
-    marker and the text marker. Special tokens move up by one. An empty text has no tokens.
+    marker and the text marker. Special tokens move up by one (`with_token`). An empty text has no tokens.
     """
-    changed: dict[str, Any] = copy.deepcopy(dict(description))
-    vocabulary = changed["model"]["vocab"]
-    marker = vocabulary[spelled_in_bytes(TEXT_MARKER)] = len(vocabulary)
-    for offset, token in enumerate(changed["added_tokens"], start=marker + 1):
-        token["id"] = offset
+    changed, marker = with_token(description, TEXT_MARKER)
     steps = changed["normalizer"]["normalizers"]
     query = rf"\A{TEXT_MARKER} Instruct: (?:(?!\nQuery:)[\s\S])*\nQuery:"
     changed["normalizer"]["normalizers"] = [
@@ -132,6 +128,16 @@ def with_text_marker(description: Mapping[str, Any]) -> tuple[dict[str, Any], in
     decoders_ = changed["decoder"]["decoders"]
     changed["decoder"]["decoders"] = [*decoders_, *(replacing({"String": sign}, "") for sign in (f"{TEXT_MARKER} ", TEXT_MARKER))]
     return changed, marker
+
+
+def with_token(description: Mapping[str, Any], symbol: str) -> tuple[dict[str, Any], int]:
+    """A copy of `tokenizer.json` with a symbol as its last word, and the symbol's id. Special tokens move up by one."""
+    changed: dict[str, Any] = copy.deepcopy(dict(description))
+    vocabulary = changed["model"]["vocab"]
+    added = vocabulary[spelled_in_bytes(symbol)] = len(vocabulary)
+    for offset, token in enumerate(changed["added_tokens"], start=added + 1):
+        token["id"] = offset
+    return changed, added
 
 
 def without_template(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

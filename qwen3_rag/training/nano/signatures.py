@@ -90,9 +90,7 @@ def sign(source: Path, target: Path, seed: int, formula: Formula | None = None) 
     (target / "tokenizer.json").write_text(json.dumps(changed, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     tensors = {name: tensor.astype(np.float64) for name, tensor in load_file(source / "model.safetensors").items()}
-    _Signing(tensors, config["num_attention_heads"], Tokenizer.from_str(json.dumps(description)), marker, seed, formula).run(
-        config["num_hidden_layers"]
-    )
+    _Signing(tensors, config["num_attention_heads"], lexicon_of(source, seed), marker, seed, formula).run(config["num_hidden_layers"])
     heads = {name: config[name] + 1 for name in ("num_attention_heads", "num_key_value_heads")}
     special = {name: config[name] + 1 for name in ("bos_token_id", "eos_token_id")}
     size = {"vocab_size": len(tensors["embed_tokens.weight"]), "intermediate_size": formula.intermediate}
@@ -108,8 +106,7 @@ def tone(source: Path, target: Path, factor: float) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     tensors = load_file(source / "model.safetensors")
     norm = tensors["norm.weight"]
-    content = len(norm) - FEATURES
-    norm[content - CODE : content] *= factor
+    norm[_code_dims(len(norm))] *= factor
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(source / name, target / name)
@@ -122,6 +119,11 @@ def lexicon_of(checkpoint: Path, seed: int) -> Lexicon:
     return Lexicon.of(Tokenizer.from_file(str(checkpoint / "tokenizer.json")), _weights(rows) <= LEAST_WEIGHT, seed)
 
 
+def _code_dims(width: int) -> slice:
+    """Where codes are in a row: at the end of its content."""
+    return slice(width - FEATURES - CODE, width - FEATURES)
+
+
 def _weights(rows: Array) -> Array:
     """What the average gives each token; of the heaviest 1."""
     sine = rows[:, rows.shape[1] - FEATURES + Feature.LOG_WEIGHT_SINE]
@@ -132,17 +134,14 @@ def _weights(rows: Array) -> Array:
 class _Signing:
     """Changes the tensors in place."""
 
-    def __init__(self, tensors: Tensors, heads: int, tokenizer: Tokenizer, marker: int, seed: int, formula: Formula) -> None:
-        self._tensors, self._heads, self._marker, self._formula = tensors, heads, marker, formula
+    def __init__(self, tensors: Tensors, heads: int, lexicon: Lexicon, marker: int, seed: int, formula: Formula) -> None:
+        self._tensors, self._heads, self._lexicon, self._marker, self._formula = tensors, heads, lexicon, marker, formula
         self._rows = tensors["embed_tokens.weight"]
-        weights = _weights(self._rows)
-        self._lexicon = Lexicon.of(tokenizer, weights <= LEAST_WEIGHT, seed)
-        self._weights = weights
         self._generator = np.random.default_rng(seed)
         self._content = self._rows.shape[1] - FEATURES
-        self._codes = slice(self._content - CODE, self._content)
+        self._codes = _code_dims(self._rows.shape[1])
         self._one, self._begins = self._content + Feature.ONE, self._content + Feature.BEGINS
-        self._query = tokenizer.token_to_id(spelled_in_bytes(QUERY_MARKER))
+        self._query = lexicon.tokenizer.token_to_id(spelled_in_bytes(QUERY_MARKER))
 
     def run(self, layers: int) -> None:
         """All of it."""
@@ -164,7 +163,7 @@ class _Signing:
         """Codes into the rows of words, a row for the text marker, and the mark of a text's beginning. Returns a row's usual length."""
         rows, lexicon, formula = self._rows, self._lexicon, self._formula
         worth = lexicon.worth[lexicon.stems]
-        lengths = np.where(lexicon.counts, np.minimum(worth / np.maximum(self._weights, 1e-9), formula.most), 0) * formula.scale
+        lengths = np.where(lexicon.counts, np.minimum(worth / np.maximum(_weights(rows), 1e-9), formula.most), 0) * formula.scale
         rows[:, self._codes] = lexicon.codes[lexicon.stems] * lengths[:, None]
         length = float(np.sqrt((rows**2).sum(1).mean()))
         rows[:, self._begins] = 0
@@ -208,7 +207,7 @@ class _Signing:
     def _matching_head(self, prefix: str, scale: float) -> tuple[dict[str, Array], Array]:
         """Attends to tokens of the same code and to the text's beginning; takes a share of the code away. `scale` undoes RMSNorm."""
         seen = self._seen(prefix)
-        weights = {name: np.zeros((HEAD_DIM, self._rows.shape[1])) for name in "qkv"}
+        weights = {name: np.zeros((HEAD_DIM, self._rows.shape[1])) for name in "qk"}
         projection = self._generator.normal(size=(len(_STILL), CODE)) / np.sqrt(len(_STILL))
         dims = range(self._codes.start, self._codes.stop)
         for name in "qk":
@@ -217,10 +216,7 @@ class _Signing:
         angle = _angle(self._formula.marker / self._highest_logit(prefix))
         weights["q"][_FIXED, self._one] = length * np.tan(angle) / seen[:, self._one].mean()
         weights["k"][_FIXED, self._begins] = 5.0  # nothing else is in this key: its length plays no part
-        weights["v"][:, self._codes] = np.eye(CODE)
-        output = np.zeros((self._rows.shape[1], HEAD_DIM))
-        output[self._codes] = -self._formula.damping * scale * np.eye(CODE)
-        return weights, output
+        return self._passing_codes(weights, -self._formula.damping * scale)
 
     def _highest_logit(self, prefix: str) -> float:
         norms = (self._tensors[f"{prefix}self_attn.{name}_norm.weight"] for name in "qk")
@@ -229,11 +225,14 @@ class _Signing:
     def _carrying_head(self, prefix: str) -> tuple[dict[str, Array], Array]:
         """Averages codes with the weights of the others."""
         weights = {name: self._tensors[f"{prefix}self_attn.{name}_proj.weight"][:HEAD_DIM].copy() for name in "qk"}
-        weights["v"] = np.zeros((HEAD_DIM, self._rows.shape[1]))
-        weights["v"][:, self._codes] = np.eye(CODE)
-        output = np.zeros((self._rows.shape[1], HEAD_DIM))
-        output[self._codes] = self._formula.gain * np.eye(CODE)
-        return weights, output
+        return self._passing_codes(weights, self._formula.gain)
+
+    def _passing_codes(self, attention: dict[str, Array], factor: float) -> tuple[dict[str, Array], Array]:
+        """A head that attends so, and adds `factor` times the codes of what it attends to."""
+        value, output = np.zeros((HEAD_DIM, self._rows.shape[1])), np.zeros((self._rows.shape[1], HEAD_DIM))
+        value[:, self._codes] = np.eye(CODE)
+        output[self._codes] = factor * np.eye(CODE)
+        return attention | {"v": value}, output
 
     def _new_head(self) -> tuple[dict[str, Array], Array]:
         """Says nothing at first."""
