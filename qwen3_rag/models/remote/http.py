@@ -6,6 +6,9 @@ import json
 import re
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -30,6 +33,32 @@ class PathError(RemoteResponseError):
     """There is nothing at this URL that understands the request: another path or dialect may."""
 
 
+class Trouble:
+    """What the last attempt of a call failed of that is tried again, in words for a user; None where it went well."""
+
+    def __init__(self) -> None:
+        self.said: str | None = None
+
+
+_TROUBLE: ContextVar[Trouble | None] = ContextVar("trouble", default=None)
+
+
+@contextmanager
+def noted_trouble() -> Iterator[Trouble]:
+    """What requests of the block, and of tasks that it starts, have failed of; those of other calls are not in it."""
+    trouble = Trouble()
+    token = _TROUBLE.set(trouble)
+    try:
+        yield trouble
+    finally:
+        _TROUBLE.reset(token)
+
+
+def _note(said: str | None) -> None:
+    if (trouble := _TROUBLE.get()) is not None:
+        trouble.said = said
+
+
 class HttpClient:
     """Posts JSON to a server. Used in one event loop only."""
 
@@ -45,8 +74,6 @@ class HttpClient:
             limits=httpx.Limits(max_connections=connection.limits.concurrency, max_keepalive_connections=connection.limits.concurrency),
         )
         self._impatient_until = float("-inf")
-        self.trouble: str | None = None
-        """What the last attempt failed of that is tried again, in words for a user; None where it went well."""
 
     async def post(self, url: httpx.URL, body: dict[str, Any]) -> Any:
         """The decoded answer.
@@ -99,9 +126,9 @@ class HttpClient:
             _raise_unless_success(response)
         except httpx.HTTPError as error:
             explained = self._explained(url, error, 1)
-            self.trouble = str(explained) if isinstance(explained, RemoteUnavailableError) else None
+            _note(str(explained) if isinstance(explained, RemoteUnavailableError) else None)
             raise
-        self.trouble = None
+        _note(None)
         return response
 
     def _explained(self, url: httpx.URL, error: httpx.HTTPError, attempts: int) -> Exception:

@@ -26,7 +26,7 @@ from qwen3_rag.models.remote.addresses import rerank_urls, shown
 from qwen3_rag.models.remote.answers import Scored, read_scores
 from qwen3_rag.models.remote.batching import finished
 from qwen3_rag.models.remote.config import Connection, Scores, Template
-from qwen3_rag.models.remote.http import PathError
+from qwen3_rag.models.remote.http import PathError, noted_trouble
 from qwen3_rag.models.remote.loop import Once
 from qwen3_rag.models.remote.model import RemoteModel
 from qwen3_rag.models.remote.texts import Pairs, Text
@@ -119,17 +119,19 @@ class RemoteReranker(RemoteModel):
 
     async def _score(self, query: str, documents: Sequence[str], instruction: str | None, deadline: float | None) -> ResultArray:
         until = None if deadline is None else time.monotonic() + deadline
-        self._connected()[0].trouble = None
         if not isinstance(query, str):
             raise ConfigurationError(f"`query` must be a string, not a {type(query).__name__}: documents are scored against one query.")
         texts = checked_texts("documents", documents)
         scores = np.full(len(texts), np.nan, dtype=np.float32)
         truncated = [False] * len(texts)
-        for endpoint in await finished([self._endpoint.get()], _left(until)):  # none, if the server was not found in time
-            pairs = await asyncio.to_thread(self._writer.pairs, query, texts, instruction, self._max_tokens, endpoint.template)
-            truncated = [document.truncated for document in pairs.documents]
-            await self._fill(scores, pairs, endpoint, self._carried(endpoint, instruction), until)
-        self._tell_of_trouble(int(np.isnan(scores).sum()))
+        with noted_trouble() as trouble:
+            for endpoint in await finished([self._endpoint.get()], _left(until)):  # none, if the server was not found in time
+                pairs = await asyncio.to_thread(self._writer.pairs, query, texts, instruction, self._max_tokens, endpoint.template)
+                truncated = [document.truncated for document in pairs.documents]
+                await self._fill(scores, pairs, endpoint, self._carried(endpoint, instruction), until)
+        unscored = int(np.isnan(scores).sum())
+        if unscored and trouble.said:  # a deadline that ends while the server fails, and is asked again, would look as if it were only slow
+            logger.warning("%d documents were not scored before the deadline: %s", unscored, trouble.said)
         if any(truncated):
             logger.warning(
                 "%d of %d pairs were cut to the %d tokens that %s reads", sum(truncated), len(texts), self._max_tokens, self._model
@@ -149,12 +151,6 @@ class RemoteReranker(RemoteModel):
         _, batcher = self._connected()
         for batch, part in await batcher.run([document.tokens for document in pairs.documents], send, _left(until)):
             scores[list(batch)] = part
-
-    def _tell_of_trouble(self, unscored: int) -> None:
-        """A deadline that ends while the server fails, and is asked again, would look as if it were only slow."""
-        http, _ = self._connected()
-        if unscored and http.trouble:
-            logger.warning("%d documents were not scored before the deadline: %s", unscored, http.trouble)
 
     async def _find(self) -> Endpoint:
         """The first endpoint that answers, having passed the check."""

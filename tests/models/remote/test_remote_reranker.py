@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag.errors import ConfigurationError, RemoteResponseError, RemoteUnavailableError
-from qwen3_rag.models.base import RerankerLike
+from qwen3_rag.models.base import RerankerLike, ResultArray
 from qwen3_rag.models.remote import Canary, Connection, Dialect, Limits, RemoteReranker, Retries, Scores, Template
 from qwen3_rag.models.reranker import Reranker
 from tests.models.remote.conftest import HURRY
@@ -169,6 +170,25 @@ def test_what_keeps_the_server_from_answering_before_a_deadline_is_told(
         server.faults.delay = 0.3
         assert np.isnan(other.score(QUERY, DOCUMENTS, deadline=0.05)).all()
         assert not caplog.text  # only slow
+
+
+def test_a_call_is_not_told_of_anothers_trouble(server: InferenceServer, tiny: Path, caplog: pytest.LogCaptureFixture):
+    patient = Connection(retries=Retries(attempts=9, first_wait=0.05, longest_wait=0.1))
+
+    async def both(other: RemoteReranker) -> tuple[ResultArray, ResultArray]:
+        slow = asyncio.create_task(other.ascore("slow", DOCUMENTS, deadline=0.5))
+        await asyncio.sleep(0.15)  # its request is with the server
+        server.faults.always, server.faults.delay = Reply(503, {"error": "busy"}), 0.0
+        failing = await other.ascore("failing", DOCUMENTS[:2], deadline=0.2)
+        return await slow, failing
+
+    with remote(server, tiny, connection=patient) as other:
+        other.score(QUERY, DOCUMENTS)
+        server.faults.delay = 1.0
+        slow, failing = asyncio.run(both(other))
+    assert np.isnan(slow).all()
+    assert np.isnan(failing).all()
+    assert [record.getMessage()[:11] for record in caplog.records if "before the deadline" in record.getMessage()] == ["2 documents"]
 
 
 def test_parts_of_a_batch_that_the_server_found_too_large_are_kept_at_a_deadline(judged: RerankingModel, tiny: Path, reranker: Reranker):
