@@ -33,8 +33,10 @@ _HALF = frozenset((torch.bfloat16, torch.float16))
 class Kernel(Protocol):
     """Attention over a packed row. Query (n, heads, head dim), key and value (tokens, kv heads, head dim); the result is like query."""
 
-    def everywhere(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Queries are all tokens of the row."""
+    def everywhere(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries are all tokens of the row. The result may be written into `out`, which may be `query` itself."""
 
     def at_ends(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """Queries are the last token of each item."""
@@ -98,9 +100,11 @@ class BlockAttention:
         self._blocks = [self._block(segments) for segments in _alike(row.segments)]
         self._ends = {segment: index for index, segment in enumerate(row.ends)}
 
-    def everywhere(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Queries are all tokens of the row."""
-        out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    def everywhere(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries are all tokens of the row. The result is written into `out`, if that is given; a block's queries are read before."""
+        out = torch.empty_like(query, memory_format=torch.contiguous_format) if out is None else out
         for block in self._blocks:
             batch = block.batch
             if batch is None:
@@ -220,8 +224,10 @@ class VarlenAttention:
         self._all = _Lengths(row.segments, [segment.length for segment in row.segments], device)
         self._last = _Lengths(row.ends, [1] * len(row.ends), device)
 
-    def everywhere(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Queries are all tokens of the row."""
+    def everywhere(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries are all tokens of the row. `out` is not made use of."""
         return self._run(self._all, query, key, value, scale)
 
     def at_ends(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:

@@ -1,19 +1,49 @@
 """A Qwen3 decoder layer in float32 for inference, with few passes over memory; the same numbers as transformers' to rounding.
 
 What is not a matrix product costs memory traffic, and transformers spends a pass over a fresh tensor on each multiplication. Here root mean
-squares come from one reading pass, a head's norm is folded into its rotation, and sums and products are made in place. It needs no
+squares come from one reading pass, a head's norm is folded into its rotation, and sums and products are made in place, in memory that is
+kept: the C library gives large tensors back to the system, which hands them out again page by page, filled with zeros. It needs no
 gradients, and knows no packing.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch.nn.functional import silu
 
 from qwen3_rag.models.attention import Kernel
+
+_SAME = {"gate": "q", "up": "k", "turned": "v"}
+"""What is never needed at the same time has the same memory: the MLP when attention is over, values when keys are turned."""
+KEPT = 2**26
+"""Numbers that are kept from one call to the next, 256 MiB; more are given back."""
+
+
+class Memory:
+    """What layers write into, by name: one at a time, each over what the one before it left. For one thread, and float32."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], device: torch.device) -> torch.Tensor:
+        """A tensor with anything in it. What was taken by this name before is gone."""
+        size, name = math.prod(shape), _SAME.get(name, name)
+        part = self._parts.get(name)
+        if part is None or part.numel() < size or part.device != device:
+            self._parts.pop(name, None)
+            with torch.inference_mode(False):  # what is made in that mode cannot be written to outside of it
+                part = self._parts[name] = torch.empty(size, device=device)
+        return part[:size].view(*shape)
+
+    def trim(self) -> None:
+        """Give back what is too much to be kept."""
+        if sum(part.numel() for part in self._parts.values()) > KEPT:
+            self._parts.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,59 +79,87 @@ def _drops_out(model: torch.nn.Module) -> bool:
     return model.training and any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
 
 
-def run_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel) -> torch.Tensor:
+def run_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel, memory: Memory) -> torch.Tensor:
     """The layer's output for all tokens, written over `hidden`, shape (tokens, hidden)."""
     attention = layer.self_attn
-    normed = norm(layer.input_layernorm, hidden)
-    query = rotated(attention.q_norm, heads(attention, "q", normed), rotation)
-    key = rotated(attention.k_norm, heads(attention, "k", normed), rotation)
-    found = kernel.everywhere(query, key, heads(attention, "v", normed), attention.scaling)
-    return _finish(layer, hidden, found)
+    normed = norm(layer.input_layernorm, hidden, memory)
+    query = rotated(attention.q_norm, heads(attention, "q", normed, memory), rotation, memory)
+    key = rotated(attention.k_norm, heads(attention, "k", normed, memory), rotation, memory)
+    found = kernel.everywhere(query, key, heads(attention, "v", normed, memory), attention.scaling, out=query)
+    return _finish(layer, hidden, found, memory)
 
 
-def run_last_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
+def run_last_layer(
+    layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel, last: torch.Tensor, memory: Memory
+) -> torch.Tensor:
     """The layer's output at the rows `last` only, shape (len(last), hidden): keys and values of all tokens, the rest for those alone."""
     attention = layer.self_attn
-    normed = norm(layer.input_layernorm, hidden)
-    key = rotated(attention.k_norm, heads(attention, "k", normed), rotation)
-    query = rotated(attention.q_norm, heads(attention, "q", normed[last]), rotation.at(last))
-    found = kernel.at_ends(query, key, heads(attention, "v", normed), attention.scaling)
-    return _finish(layer, hidden[last], found)
+    normed = norm(layer.input_layernorm, hidden, memory)
+    key = rotated(attention.k_norm, heads(attention, "k", normed, memory), rotation, memory)
+    query = rotated(attention.q_norm, heads(attention, "q", normed[last], memory), rotation.at(last), memory)
+    found = kernel.at_ends(query, key, heads(attention, "v", normed, memory), attention.scaling)
+    return _finish(layer, hidden[last], found, memory)
 
 
-def _finish(layer: Any, hidden: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+def _finish(layer: Any, hidden: torch.Tensor, found: torch.Tensor, memory: Memory) -> torch.Tensor:
     """Output projection, residuals and MLP."""
-    hidden.add_(layer.self_attn.o_proj(found.reshape(len(hidden), -1)))
-    normed = norm(layer.post_attention_layernorm, hidden)
-    inner = silu(layer.mlp.gate_proj(normed), inplace=True).mul_(layer.mlp.up_proj(normed))
-    hidden.add_(layer.mlp.down_proj(inner))
+    _add_product(hidden, layer.self_attn.o_proj, found.reshape(len(hidden), -1))
+    normed = norm(layer.post_attention_layernorm, hidden, memory)
+    inner = silu(_product("gate", layer.mlp.gate_proj, normed, memory), inplace=True)
+    inner.mul_(_product("up", layer.mlp.up_proj, normed, memory))
+    _add_product(hidden, layer.mlp.down_proj, inner)
     return hidden
 
 
-def heads(attention: Any, name: str, hidden: torch.Tensor) -> torch.Tensor:
+def heads(attention: Any, name: str, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
     """A projection, split into heads: shape (tokens, heads, head dim)."""
-    states: torch.Tensor = getattr(attention, f"{name}_proj")(hidden)
+    states = _product(name, getattr(attention, f"{name}_proj"), hidden, memory)
     return states.view(len(states), -1, attention.head_dim)
 
 
-def norm(module: Any, states: torch.Tensor) -> torch.Tensor:
+def norm(module: Any, states: torch.Tensor, memory: Memory) -> torch.Tensor:
     """RMS norm over the last dimension."""
-    return torch.mul(states, _inverse_rms(states, module.variance_epsilon)).mul_(module.weight)
+    out = memory.take("norm", states.shape, states.device)
+    return torch.mul(states, _inverse_rms(states, module.variance_epsilon), out=out).mul_(module.weight)
 
 
-def rotated(module: Any, states: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """RMS norm of each head, then rotation; of shape (tokens, heads, head dim) both.
+def rotated(module: Any, states: torch.Tensor, rotation: Rotation, memory: Memory) -> torch.Tensor:
+    """RMS norm of each head, then rotation, written over `states`, of shape (tokens, heads, head dim).
 
     With halves a and b, weights u and v and inverse root mean square r: (a·u·cos − b·v·sin)·r and (b·v·cos + a·u·sin)·r.
     """
     half = rotation.cos.shape[-1]
     weight, cos, sin = module.weight, rotation.cos.unsqueeze(1), rotation.sin.unsqueeze(1)
-    out = states * torch.cat([cos * weight[:half], cos * weight[half:]], dim=-1)
-    out[..., :half].addcmul_(states[..., half:], sin * weight[half:], value=-1)
-    out[..., half:].addcmul_(states[..., :half], sin * weight[:half])
-    return out.mul_(_inverse_rms(states, module.variance_epsilon))
+    scale = _inverse_rms(states, module.variance_epsilon)
+    first, second = states[..., :half], states[..., half:]
+    turned = torch.mul(first, sin * weight[:half], out=memory.take("turned", first.shape, states.device))
+    first.mul_(cos * weight[:half]).addcmul_(second, sin * weight[half:], value=-1)
+    second.mul_(cos * weight[half:]).add_(turned)
+    return states.mul_(scale)
 
 
 def _inverse_rms(states: torch.Tensor, epsilon: float) -> torch.Tensor:
     squares: torch.Tensor = torch.linalg.vector_norm(states, dim=-1, keepdim=True).square_()
     return squares.div_(states.shape[-1]).add_(epsilon).rsqrt_()
+
+
+def _product(name: str, module: torch.nn.Module, states: torch.Tensor, memory: Memory) -> torch.Tensor:
+    """What a linear layer makes of `states`, in memory of this name where it is an ordinary one."""
+    if not _is_ordinary(module):
+        found: torch.Tensor = module(states)
+        return found
+    out = memory.take(name, (len(states), len(module.weight)), states.device)
+    return torch.mm(states, module.weight.t(), out=out)
+
+
+def _add_product(target: torch.Tensor, module: torch.nn.Module, states: torch.Tensor) -> None:
+    """Add what a linear layer makes of `states` to `target`."""
+    if _is_ordinary(module):
+        target.addmm_(states, module.weight.t())
+    else:
+        target.add_(module(states))
+
+
+def _is_ordinary(module: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
+    """Neither reduced to int8 nor wrapped."""
+    return type(module) is torch.nn.Linear and module.bias is None

@@ -22,11 +22,12 @@ Angles = tuple[torch.Tensor, torch.Tensor]
 
 
 class PackedForward:
-    """Calls the layers of a `Qwen3Model` on packed rows. The model's attention is switched to ours, for good."""
+    """Calls the layers of a `Qwen3Model` on packed rows, in one thread. The model's attention is switched to ours, for good."""
 
     def __init__(self, model: Qwen3Model) -> None:
         self._model = model
         model.config._attn_implementation = PACKED
+        self._memory = fused.Memory()
 
     def __call__(self, items: Sequence[Item]) -> torch.Tensor:
         """Hidden states of the last layer, after the final norm, at each item's last token: shape (n, hidden), the model's dtype."""
@@ -54,10 +55,13 @@ class PackedForward:
         return kernel_for(row, device, dtype)
 
     def _fused(self, hidden: torch.Tensor, rotation: fused.Rotation, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
-        layers = self._model.layers
+        layers, memory = self._model.layers, self._memory
         for layer in layers[:-1]:
-            hidden = fused.run_layer(layer, hidden, rotation, kernel)
-        return fused.norm(self._model.norm, fused.run_last_layer(layers[-1], hidden, rotation, kernel, last))
+            hidden = fused.run_layer(layer, hidden, rotation, kernel, memory)
+        found = fused.run_last_layer(layers[-1], hidden, rotation, kernel, last, memory)
+        states = fused.norm(self._model.norm, found, memory).clone()
+        memory.trim()
+        return states
 
 
 def _last_layer(layer: Any, hidden: torch.Tensor, rotation: Angles, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:

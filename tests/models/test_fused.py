@@ -66,6 +66,29 @@ def test_what_is_given_is_not_changed(model: Qwen3Model):
     assert all(torch.equal(parameter, weights[name]) for name, parameter in model.named_parameters())
 
 
+def test_memory_that_is_kept_changes_nothing(model: Qwen3Model):
+    forward = PackedForward(model)
+    with torch.inference_mode():
+        fresh = PackedForward(model)(ITEMS)
+        small = forward(ITEMS[:1])  # less memory than what follows, and then more
+        kept, copy = forward(ITEMS), forward(ITEMS[:1])
+    assert torch.equal(kept, fresh)  # nor does a later call write over it
+    assert torch.equal(small, copy)
+    with torch.no_grad():  # where tensors of the other mode must not be written to
+        assert torch.equal(forward(ITEMS), fresh)
+
+
+def test_what_is_too_much_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    memory, device = fused.Memory(), torch.device("cpu")
+    first = memory.take("q", (3, 4), device)
+    assert memory.take("gate", (2, 5), device).data_ptr() == first.data_ptr() != memory.take("k", (3, 4), device).data_ptr()
+    memory.trim()
+    assert memory.take("q", (3, 4), device).data_ptr() == first.data_ptr()
+    monkeypatch.setattr(fused, "KEPT", 23)
+    memory.trim()
+    assert memory.take("q", (3, 4), device).data_ptr() != first.data_ptr()
+
+
 @pytest.mark.skipif(not has_int8_engine(), reason="torch has no int8 engine on this platform")
 def test_int8_layers_fit(model: Qwen3Model):
     forward = PackedForward(model)

@@ -21,7 +21,7 @@ DOCUMENTS = [f"night shift {number}" for number in range(5)]
 def test_long_documents_are_not_reranked_all_at_once(tiny: Path):
     network = Network.load(str(tiny), ModelKind.RERANKER)
     tokens: list[int] = []
-    network.running.layers[0].self_attn.k_proj.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].shape[-2]))
+    network.running.embed_tokens.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].shape[-1]))
     documents = [f"{number} " + "night shift passages answer query " * 400 for number in range(20)]
     assert len(current_reranker(network).score("q", documents)) == 20
     assert sum(tokens) > 2 * CPU_TOKENS
