@@ -29,20 +29,25 @@ _OF_COMPRESSORS = {
 """Options of a `Qwen3Reranker` that are none of its model → where a store has them."""
 
 
+_NAMES = ("model", "model_name", "model_id", "repo_id", "deployment", "model_path")
+"""Attributes that LangChain's embeddings keep the name of their model in; some keep the model itself in the first."""
+
+
 class LangChainEmbedder:
     """LangChain embeddings of any kind, seen as an embedder of the core.
 
     Their vectors are normalised, and their space is named after their class and model: a collection filled with them is refused to others.
+    Embeddings that do not show a model's name are told apart by their class and the length of their vectors only.
     They take no instruction; one that is given reaches the reranker only. They show no tokenizer, so that nothing can be counted in
     tokens: documents are stored whole, and `KnowledgeBase.ingest`, which cuts them, needs an embedder of the core.
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
-        name = getattr(embeddings, "model", None) or getattr(embeddings, "model_name", None)
-        kind = type(embeddings)
-        self.model = f"{kind.__name__}({name})" if isinstance(name, str) else kind.__name__
-        self._revision = f"{kind.__module__}.{kind.__qualname__}:{name if isinstance(name, str) else ''}"
+        maker = _maker(embeddings)
+        kind, name = type(maker), _name(maker)
+        self.model = f"{kind.__name__}({name})" if name else kind.__name__
+        self._revision = f"{kind.__module__}.{kind.__qualname__}:{name}"
 
     @cached_property
     def dim(self) -> int:
@@ -106,6 +111,19 @@ class LangChainEmbedder:
             f"{self.model} does not show its tokenizer, so nothing can be counted in its tokens. Cut documents with a LangChain text "
             "splitter and add them to the vector store, or use Qwen3Embeddings."
         )
+
+
+def _maker(embeddings: Embeddings) -> Embeddings:
+    """Who makes the vectors, where what is given only keeps them (`CacheBackedEmbeddings`)."""
+    while isinstance(inner := getattr(embeddings, "underlying_embeddings", None), Embeddings):
+        embeddings = inner
+    return embeddings
+
+
+def _name(embeddings: Embeddings) -> str:
+    """The model's name, empty where there is none."""
+    values = (getattr(embeddings, attribute, None) for attribute in _NAMES)
+    return next((value for value in values if isinstance(value, str) and value), "")
 
 
 def as_embedder(embedding: EmbeddingLike | None) -> EmbedderLike | str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from langchain_qwen3_rag import Qwen3VectorStore
 from langchain_qwen3_rag.wrapping import LangChainEmbedder
@@ -38,3 +39,32 @@ async def test_a_dim_that_other_embeddings_do_not_offer_is_said_so_and_makes_no_
             await store.aadd_texts(["a"])
     with Qwen3VectorStore(tmp_path / "kb", embeddings, settings=Settings.load(dim=12)) as store:
         assert len(store.add_texts(["a"])) == 1
+
+
+class Cached(Embeddings):
+    """As LangChain's `CacheBackedEmbeddings` keeps whose vectors it holds."""
+
+    def __init__(self, underlying: Embeddings) -> None:
+        self.underlying_embeddings = underlying
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.underlying_embeddings.embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.underlying_embeddings.embed_query(text)
+
+
+class Named(DeterministicFakeEmbedding):
+    model: Any = None
+    model_name: Any = None
+    model_id: Any = None
+
+
+@pytest.mark.parametrize("names", [{"model": "one"}, {"model": object(), "model_name": "one"}, {"model_id": "one"}])
+def test_models_of_one_class_are_told_apart_by_their_names(names: dict[str, Any]):
+    one = LangChainEmbedder(Named(size=4, **names))
+    other = LangChainEmbedder(Named(size=4, **{key: "two" if value == "one" else value for key, value in names.items()}))
+    assert one.model == "Named(one)"
+    assert one.space.fingerprint != other.space.fingerprint
+    cached = [LangChainEmbedder(Cached(Cached(embedder._embeddings))) for embedder in (one, other)]
+    assert [embedder.space.fingerprint for embedder in cached] == [one.space.fingerprint, other.space.fingerprint]
