@@ -424,3 +424,21 @@ def test_a_file_with_a_path_that_is_too_long_keeps_its_failure_until_it_is_gone(
         file.rename(tmp_path / "docs" / "otter.md")
         kb.ingest(tmp_path / "docs")
         assert kb.failures() == []
+
+
+def test_a_file_that_became_a_folder_is_found_no_more(tmp_path: Path, folder: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder, reranker="off") as kb:
+        kb.ingest(folder)
+        (folder / "kettle.txt").unlink()
+        (folder / "kettle.txt").mkdir()
+        (folder / "kettle.txt" / "new.md").write_text("Kettles are cleaned by machine.", encoding="utf-8")
+        assert kb.ingest(folder).deleted == 1
+        assert sorted(Path(record.document_id).name for record in kb.documents()) == ["ledger.md", "new.md", "otter.md"]
+
+
+def test_deleting_what_failed_forgets_the_failure(tmp_path: Path, embedder: HashEmbedder):
+    with KnowledgeBase.open(tmp_path / "kb", embedder=embedder, reranker="off") as kb:
+        kb.ingest([Document("good", "keys"), Document("bad", "lunch", metadata={"price": float("nan")}), Document("worse", 5)])
+        assert [failure.document_id for failure in kb.failures()] == ["bad", "worse"]
+        assert kb.delete("bad") == 0
+        assert [failure.document_id for failure in kb.failures()] == ["worse"]

@@ -80,9 +80,11 @@ class Ingestion:
         return report
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """Delete documents; returns how many there were."""
+        """Delete documents, and forget what failed of these ids; returns how many documents there were."""
         self._reconciler.before_deletion()
-        return sum(1 for _ in self._writer.delete(document_ids))
+        deleted = sum(1 for _ in self._writer.delete(document_ids))
+        self._catalog.clear_failures(self._config.collection, document_ids)
+        return deleted
 
     def _work(self, selection: Selection, embedder: EmbedderLike, report: IngestReport, *, force: bool, progress: Progress) -> None:
         states = dict(selection.states or {})

@@ -82,7 +82,7 @@ def _select_paths(paths: list[Path], look_up: Lookup, settings: SourceSettings, 
     known = [key for key, state in states.items() if state.root is not None]
     deletions: set[str] = set()
     for folder in folders:
-        gone = [key for key in disappeared(known, folder, present, unlisted) if key in emptied or not os.path.lexists(key)]
+        gone = [key for key in disappeared(known, folder, present, unlisted) if key in emptied or not _is_file(key)]
         check_deletions(folder, gone, len(below(known, folder)), len(below(present, folder)), max_delete_share)
         deletions.update(gone)
     return Selection(
@@ -96,6 +96,11 @@ def _select_paths(paths: list[Path], look_up: Lookup, settings: SourceSettings, 
         paths=tuple(str(path) for path in paths),
         states=states,
     )
+
+
+def _is_file(key: str) -> bool:
+    """Whether something is there, readable or not, that may be the file it was: no folder."""
+    return os.path.lexists(key) and not Path(key).is_dir()
 
 
 def _is_empty(item: Skipped) -> bool:

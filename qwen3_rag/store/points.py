@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -178,11 +179,55 @@ def embedding_text(hit: Hit) -> str:
     return f"{context}\n{hit.text}" if context else hit.text
 
 
+def check_passage(passage: Passage) -> None:
+    """Refuse a passage whose fields are not what their types say, or are not valid Unicode.
+
+    Raises:
+        ConfigurationError: naming the passage, the field and what belongs there.
+    """
+    if not isinstance(passage.id, str) or not passage.id:
+        raise ConfigurationError(f"A passage's id is text that is not empty, not {passage.id!r}.")
+    for name in ("text", "title", "source", "tenant", "document_id", "language", "embed_as"):
+        value = getattr(passage, name)
+        if not isinstance(value, str) and (value is not None or name == "text"):
+            raise ConfigurationError(f"Passage {passage.id!r}: its {name} is not a string but {type(value).__name__}. Give it as a string.")
+    for name in ("id", "text", "title", "source", "tenant", "document_id", "embed_as"):
+        _check_unicode(getattr(passage, name) or "", f"passage {passage.id!r}", name)
+    for heading in passage.headings:
+        _check_unicode(heading, f"passage {passage.id!r}", "heading")
+
+
 def _plain(fields: Mapping[str, Any], of: str) -> dict[str, Any]:
     try:
-        plain: dict[str, Any] = to_jsonable_python(dict(fields), inf_nan_mode="strings")
+        plain: dict[str, Any] = to_jsonable_python(dict(fields))
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"Metadata of {of} cannot be stored: {error}. Use text, numbers, booleans, dates, lists and mappings."
         ) from error
+    for key, value in plain.items():
+        _check_value(value, of, key)
     return plain
+
+
+def _check_value(value: Any, of: str, key: str) -> None:
+    """Refuse what JSON has no word for, somewhere in a value of the metadata. `key` is where it is."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise ConfigurationError(f"Metadata {key!r} of {of} is {value}, which JSON cannot express. Leave it away, or give None.")
+        case str():
+            _check_unicode(value, of, f"metadata {key!r}")
+        case dict():
+            for name, member in value.items():
+                _check_value(member, of, f"{key}.{name}")
+        case list():
+            for member in value:
+                _check_value(member, of, key)
+
+
+def _check_unicode(text: str, of: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"The {what} of {of} is not valid Unicode: a lone surrogate at character {error.start}. Decode it properly, or replace it."
+        ) from None
