@@ -20,10 +20,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from qdrant_client import models
 
@@ -84,11 +84,54 @@ def build_filter(filters: Filters) -> models.Filter | None:
 
 
 def restricts_nothing(condition: models.Condition) -> bool:
-    """Whether this is a filter of nothing but empty groups, such as `{"$and": []}`: a list that came out empty asks for no deletion."""
-    if not isinstance(condition, models.Filter) or condition.should or condition.min_should or condition.must_not:
+    """Whether every point meets this, since its lists came out empty, as in `{"$and": []}` and `{"team": {"$nin": []}}`: such a list asks
+    for no deletion.
+    """
+    if not isinstance(condition, models.Filter) or condition.min_should:
         return False
-    parts = condition.must if isinstance(condition.must, list) else [condition.must] if condition.must else []
-    return all(map(restricts_nothing, parts))
+    chosen = _members(condition.should)
+    return (
+        all(map(restricts_nothing, _members(condition.must)))
+        and (not chosen or any(map(restricts_nothing, chosen)))
+        and all(map(_met_by_nothing, _members(condition.must_not)))
+    )
+
+
+def named_points(condition: models.Condition | None) -> int:
+    """How many ids a filter carries along."""
+    match condition:
+        case models.HasIdCondition(has_id=ids):
+            return len(ids)
+        case models.Filter():
+            groups = (condition.must, condition.should, condition.must_not)
+            return sum(named_points(member) for group in groups for member in _members(group))
+        case _:
+            return 0
+
+
+def _met_by_nothing(condition: models.Condition) -> bool:
+    """Whether no point can meet this, since its lists came out empty."""
+    match condition:
+        case models.HasIdCondition(has_id=ids):
+            return not ids
+        case models.FieldCondition(match=models.MatchAny(any=values)):
+            return not values
+        case models.Filter():
+            chosen = _members(condition.should)
+            return (
+                any(map(_met_by_nothing, _members(condition.must)))
+                or (bool(chosen) and all(map(_met_by_nothing, chosen)))
+                or any(map(restricts_nothing, _members(condition.must_not)))
+            )
+        case _:
+            return False
+
+
+def _members(group: Sequence[models.Condition] | models.Condition | None) -> Sequence[models.Condition]:
+    """A group of a Qdrant filter, which may be a list, a single condition or none."""
+    if group is None:
+        return []
+    return group if isinstance(group, list) else [cast("models.Condition", group)]
 
 
 def parse_filter_options(options: Iterable[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient, models
 from qwen3_rag.errors import FilterError
 from qwen3_rag.settings import StoreSettings
 from qwen3_rag.store import open_client
-from qwen3_rag.store.filters import build_filter, parse_filter_options, payload_path
+from qwen3_rag.store.filters import build_filter, parse_filter_options, payload_path, restricts_nothing
 
 COLLECTION = "filters"
 ABSENT = object()
@@ -284,3 +284,36 @@ def test_command_line_options(options: list[str], expected: dict[str, Any]) -> N
 def test_options_without_a_comparison_are_refused(option: str) -> None:
     with pytest.raises(FilterError, match="KEY=VALUE"):
         parse_filter_options([option])
+
+
+EMPTY = models.HasIdCondition(has_id=[])
+SOME = models.FieldCondition(key="metadata.a", match=models.MatchValue(value="b"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "all_of_them"),
+    [
+        ({"$and": []}, True),
+        ({"team": {"$nin": []}}, True),
+        ({"$not": {"team": []}}, True),
+        ({"$or": [{"team": "a"}, {"$and": []}]}, True),
+        ({"$or": []}, False),
+        ({"team": []}, False),
+        ({"team": "a"}, False),
+        ({"team": {"$nin": ["a"]}}, False),
+        ({"team": {"$nin": []}, "year": 3}, False),
+        (models.Filter(should=[models.Filter(must=[])]), True),
+        (models.Filter(should=[SOME, models.Filter(must_not=[EMPTY])]), True),
+        (models.Filter(must_not=EMPTY), True),
+        (models.Filter(must_not=[models.Filter(must=[SOME, EMPTY])]), True),
+        (models.Filter(must_not=[models.Filter(should=[SOME, EMPTY])]), False),
+        (models.Filter(must_not=[models.FieldCondition(key="a", match=models.MatchAny(any=[]))]), True),
+        (models.Filter(must_not=[models.Filter(must_not=[models.Filter(must=[])])]), True),
+        (models.Filter(must=[SOME]), False),
+        (models.Filter(must_not=[SOME]), False),
+    ],
+)
+def test_filters_whose_lists_came_out_empty_restrict_nothing(filters: Any, all_of_them: bool):
+    built = build_filter(filters)
+    assert built is not None
+    assert restricts_nothing(built) is all_of_them
