@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +26,7 @@ from qwen3_rag.status import Status
 from qwen3_rag.store.client import one_call_at_a_time, open_client
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.schema import check_space, count_chunks, ensure_collection
-from qwen3_rag.types import Fusion, Hits, Mode
+from qwen3_rag.types import Document, Fusion, Hits, Mode
 
 
 class KnowledgeBase:
@@ -46,6 +47,9 @@ class KnowledgeBase:
         self._binding = binding
         self._resources = resources
         self._write_lock = threading.Lock()
+        self._drawing = threading.local()
+        self._knows_cut = False
+        self._learn_cut()
         self._visibility = Visibility.of(client, settings.collection)
         self._languages = HeldLanguages(client, settings.collection)
         self._retriever = Retriever(
@@ -95,10 +99,7 @@ class KnowledgeBase:
             else:
                 one_call_at_a_time(client)
             catalog = resources.enter_context(Catalog.open(settings.catalog))
-            record = catalog.get_collection(settings.collection)
-            settings = settings.with_cut(record.chunking if record else None)
-            remembered = Remembered(record.space, record.reranker) if record else held(client, settings.collection)
-            binding = ModelBinding(choice, remembered)
+            binding = ModelBinding(choice, partial(_made_with, catalog, client, settings.collection))
             resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
         try:
@@ -134,7 +135,7 @@ class KnowledgeBase:
         """
         with self._writing():
             ingestion = self._ingestion()
-            selection = ingestion.select(sources)
+            selection = ingestion.select(self._watched(sources))
             embedder = self._binding.embedder()
             if self._store_is_lost():
                 if not force:
@@ -190,10 +191,11 @@ class KnowledgeBase:
             FilterError: a filter that cannot be expressed.
             StoreError: the store cannot be searched, or what was ingested is not there any more.
         """
+        find = self._retriever.search
         if not self._client.collection_exists(self._settings.collection):
             self._nothing_there()
-            return Hits()
-        return self._retriever.search(
+            find = self._retriever.nothing
+        return find(
             query,
             top_k=top_k,
             filters=filters,
@@ -302,11 +304,40 @@ class KnowledgeBase:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One writer at a time, in this process and among all; what a crashed one left is mended first."""
+        if getattr(self._drawing, "now", False):
+            raise WriterBusyError(
+                "The documents that are being ingested come from a generator that itself wants to write to the same knowledge base, which "
+                "would wait for the end of this ingest for ever. Delete or ingest before or after it."
+            )
         with self._write_lock, self._catalog.writing(self._settings.collection):
             self._repair()
             self._visibility.show_all()
+            self._learn_cut()
             yield
         self._languages.forget()
+
+    def _learn_cut(self) -> None:
+        """Another instance may have made the knowledge base since this one was opened: then documents are cut as it said."""
+        if not self._knows_cut and (record := self._collection()) is not None:
+            self._settings, self._knows_cut = self._settings.with_cut(record.chunking), True
+
+    def _watched(self, sources: Sources) -> Sources:
+        """What is drawn one by one knows that it is: a reader thread does it, inside an ingest."""
+        if isinstance(sources, (str, Path, Document, Sequence)) or not isinstance(sources, Iterable):
+            return sources
+        return self._drawn(sources)
+
+    def _drawn(self, items: Iterable[Any]) -> Iterator[Any]:
+        given, end = iter(items), object()
+        while True:
+            self._drawing.now = True
+            try:
+                item = next(given, end)
+            finally:
+                self._drawing.now = False
+            if item is end:
+                return
+            yield item
 
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts.
@@ -372,6 +403,11 @@ class KnowledgeBase:
     def _repair(self) -> None:
         if self._client.collection_exists(self._settings.collection):
             repair(self._catalog, self._client, self._settings.collection)
+
+
+def _made_with(catalog: Catalog, client: QdrantClient, collection: str) -> Remembered | None:
+    record = catalog.get_collection(collection)
+    return Remembered(record.space, record.reranker) if record else held(client, collection)
 
 
 def _keep_out(folders: Iterable[Path]) -> None:

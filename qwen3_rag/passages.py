@@ -30,10 +30,10 @@ from qwen3_rag.retrieval import Retriever
 from qwen3_rag.retrieval.options import SearchKeywords
 from qwen3_rag.settings import Settings
 from qwen3_rag.store.client import one_call_at_a_time
-from qwen3_rag.store.filters import Filters, build_filter, restricts_nothing
+from qwen3_rag.store.filters import Filters, build_filter, named_points, restricts_nothing
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
-from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, passage_point, passage_point_id, to_hit
+from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, check_passage, passage_point, passage_point_id, to_hit
 from qwen3_rag.store.schema import check_width, ensure_collection, read_space
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Hit, Hits, Passage
@@ -45,6 +45,8 @@ Vectors = NDArray[np.float32] | Sequence[Sequence[float]]
 
 PASSAGES_PER_REQUEST = 128
 PAGE = 256
+IDS = 16_384
+"""Points that are asked for at a time where only their ids are."""
 
 
 class Passages:
@@ -126,7 +128,8 @@ class Passages:
             vectors: the passages' embeddings where they are known already, shape (n, dim).
 
         Raises:
-            ConfigurationError: an empty id, or metadata that cannot be stored. Nothing of that part was written.
+            ConfigurationError: an empty id, fields that are no valid text, or metadata that cannot be stored. Nothing of that part was
+                written.
             DimensionError: `vectors` of another width than the collection's.
             EmbeddingSpaceError: the collection holds vectors of another embedder.
         """
@@ -162,8 +165,9 @@ class Passages:
         await asyncio.to_thread(self._delete, _others(document_id, ids))
         return ids
 
-    def get(self, ids: Sequence[str]) -> list[Hit]:
+    def get(self, ids: str | Sequence[str]) -> list[Hit]:
         """The passages of these ids, in order; unknown ones are left out. A chunk's id is its `point_id`. Scores are 0."""
+        ids = _listed(ids)
         if not ids or not self._exists():
             return []
         wanted = {passage_id: (passage_point_id(passage_id), _as_uuid(passage_id)) for passage_id in ids}
@@ -176,13 +180,21 @@ class Passages:
     def select(self, filters: Filters = None) -> Iterator[Hit]:
         """Everything that meets `filters`, in the order of the point ids, page by page: there is no limit. Scores are 0."""
         conditions, offset = build_filter(filters), None
+        heavy = named_points(conditions) > PAGE  # such a filter takes longer to send and to read than what is found
         while self._exists():
             page, offset = self._client.scroll(
-                self._collection, self._retriever.visible(conditions), limit=PAGE, offset=offset, with_payload=True
+                self._collection, self._retriever.visible(conditions), limit=IDS if heavy else PAGE, offset=offset, with_payload=not heavy
             )
-            yield from map(_hit, page)
+            yield from map(_hit, self._records([record.id for record in page]) if heavy else page)
             if offset is None:
                 return
+
+    def _records(self, points: Sequence[models.ExtendedPointId]) -> Iterator[models.Record]:
+        """What is stored of points, in their order, those left out that are gone by now."""
+        for start in range(0, len(points), PAGE):
+            part = points[start : start + PAGE]
+            found = {record.id: record for record in self._client.retrieve(self._collection, part, with_payload=True)}
+            yield from (found[point] for point in part if point in found)
 
     def count(self, filters: Filters = None) -> int:
         """How many meet `filters`."""
@@ -190,9 +202,9 @@ class Passages:
             return 0
         return self._client.count(self._collection, count_filter=self._retriever.visible(build_filter(filters)), exact=True).count
 
-    def delete(self, ids: Sequence[str]) -> None:
+    def delete(self, ids: str | Sequence[str]) -> None:
         """Delete passages by id; unknown ids, and those of chunks, are left alone."""
-        points: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
+        points: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in _listed(ids)]
         if points:
             self._delete(models.PointIdsList(points=points))
 
@@ -220,12 +232,13 @@ class Passages:
 
     def search(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """Find passages and chunks, best first; keywords, result and errors as `Retriever.search`. Empty while there is no collection."""
-        return self._retriever.search(query, **keywords) if self._searchable(keywords.get("vector")) else Hits()
+        there = self._searchable(keywords.get("vector"))
+        return self._retriever.search(query, **keywords) if there else self._retriever.nothing(query, **keywords)
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop; concurrent queries are embedded in shared batches."""
         there = await asyncio.to_thread(self._searchable, keywords.get("vector"))
-        return await self._retriever.asearch(query, **keywords) if there else Hits()
+        return await self._retriever.asearch(query, **keywords) if there else self._retriever.nothing(query, **keywords)
 
     def search_diverse(self, query: str | None, **keywords: Any) -> Hits:
         """Find passages and chunks that differ from each other; keywords as `Retriever.search_diverse`."""
@@ -330,15 +343,11 @@ def _parts(passages: Iterable[Passage], vectors: Vectors | None) -> Iterator[_Pa
     known: Iterable[Any] = itertools.repeat(None) if vectors is None else vectors
     pairs = zip(passages, known, strict=vectors is not None)
     while part := list(itertools.islice(pairs, PASSAGES_PER_REQUEST)):
-        ids = [_checked_id(passage) for passage, _ in part]
+        for passage, _ in part:
+            check_passage(passage)
+        ids = [passage.id for passage, _ in part]
         last = dict(zip(ids, part, strict=True)).values()
         yield _Part([passage for passage, _ in last], None if vectors is None else [vector for _, vector in last], ids)
-
-
-def _checked_id(passage: Passage) -> str:
-    if not isinstance(passage.id, str) or not passage.id:
-        raise ConfigurationError(f"A passage's id is text that is not empty, not {passage.id!r}.")
-    return passage.id
 
 
 def _of_document(document_id: str, passages: Iterable[Passage]) -> Iterator[Passage]:
@@ -350,6 +359,11 @@ def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
     kept: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in ids]
     of_document = models.FieldCondition(key="document_id", match=models.MatchValue(value=document_id))
     return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
+
+
+def _listed(ids: str | Sequence[str]) -> Sequence[str]:
+    """A string is one id: its letters may be ids, too."""
+    return [ids] if isinstance(ids, str) else ids
 
 
 def _as_uuid(passage_id: str) -> str | None:
@@ -369,7 +383,7 @@ def _of_client(
     """Passages of a collection that no catalog goes with."""
     one_call_at_a_time(client)
     name = settings.collection
-    binding = ModelBinding(ModelChoice.of(settings, embedder, reranker), held(client, name))
+    binding = ModelBinding(ModelChoice.of(settings, embedder, reranker), lambda: held(client, name))
     languages = HeldLanguages(client, name)
     retriever = Retriever(
         client, name, binding.embedder, binding.reranker, settings.retrieval, languages=languages, instruction=settings.instruction

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import ConfigurationError, DimensionError, EmbeddingSpaceError, StoreError
 from qwen3_rag.store import EdgeClient, as_qdrant_client
-from qwen3_rag.store.points import embedding_text
+from qwen3_rag.store.points import embedding_text, passage_point_id
 from tests.fakes import HashEmbedder, OverlapReranker
 
 TEXTS = {
@@ -393,3 +393,58 @@ def test_what_an_ingest_hides_is_not_read_either(tmp_path: Path):
         assert passages.count() == 1
         kb._visibility.show([chunk.point_id])
         assert passages.count() == 2
+
+
+def test_a_string_is_one_id_and_not_its_letters(passages: Passages):
+    passages.put([Passage("1", "one"), Passage("2", "two"), Passage("12", "twelve")])
+    assert [hit.passage_id for hit in passages.get("12")] == ["12"]
+    passages.delete("12")
+    assert sorted(hit.passage_id for hit in passages.select()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"metadata": {"price": float("nan")}}, r"'price' of passage 'p' is nan.*None"),
+        ({"metadata": {"deep": {"er": [1.0, float("-inf")]}}}, r"'deep.er' of passage 'p' is -inf"),
+        ({"metadata": {"name": "\ud800"}}, r"metadata 'name' of passage 'p' is not valid Unicode"),
+        ({"metadata": {"\ud800": 1}}, r"metadata of passage 'p' cannot be stored.*surrogates not allowed"),
+        ({"text": "bad \ud800"}, r"text of passage 'p' is not valid Unicode: a lone surrogate at character 4"),
+        ({"id": "\ud800"}, r"id of passage .* is not valid Unicode"),
+        ({"headings": ("\ud800",)}, r"heading of passage 'p' is not valid Unicode"),
+        ({"text": None}, r"passage 'p': its text is not a string"),
+        ({"extra": {"kept": float("inf")}}, r"'kept' of passage 'p' is inf"),
+    ],
+)
+def test_what_cannot_be_stored_is_named_before_anything_is_written(passages: Passages, bad: dict[str, Any], said: str):
+    with pytest.raises(ConfigurationError, match=f"(?i){said}"):
+        passages.put([Passage("good", "good"), Passage(**({"id": "p", "text": "text"} | bad))])
+    assert passages.count() == 0
+
+
+def test_options_are_checked_where_nothing_is_there_yet(passages: Passages):
+    for options in ({"top_k": -1}, {"mode": "nonsense"}, {"recall_threshold": "x"}, {"dense_weight": True}, {"instruction": 5}):
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            passages.search("keys", **options)
+    with pytest.raises(ConfigurationError, match="empty"):
+        passages.search("")
+    assert passages.search("keys", explain=True).trace.steps[-1].returned == 0
+
+
+def test_many_ids_and_a_filter_are_asked_for_in_parts(passages: Passages, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("qwen3_rag.passages.PAGE", 4)
+    passages.put([Passage(str(number), f"text {number}", {"even": number % 2 == 0}) for number in range(24)])
+    wanted = models.HasIdCondition(has_id=[passage_point_id(str(number)) for number in range(4, 24)])
+    asked: list[int] = []
+    scroll = passages.client.scroll
+
+    def counting(*args: Any, **options: Any) -> Any:
+        asked.append(1)
+        return scroll(*args, **options)
+
+    monkeypatch.setattr(passages.client, "scroll", counting)
+    even = models.FieldCondition(key="metadata.even", match=models.MatchValue(value=True))
+    found = list(passages.select(models.Filter(must=[wanted, even])))
+    assert sorted(int(hit.passage_id) for hit in found) == list(range(4, 24, 2))
+    assert [hit.point_id for hit in found] == sorted(hit.point_id for hit in found)
+    assert len(asked) == 1  # the long list goes over once

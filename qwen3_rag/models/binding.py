@@ -6,7 +6,7 @@ It knows names, spaces and the two protocols. It does not import torch before a 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -61,13 +61,16 @@ class Remembered:
 class ModelBinding:
     """The embedder and the reranker of one knowledge base.
 
+    `look_up` says what it was made with, None while it is new. It is asked until it says so: another instance may make it.
+
     Raises:
         EmbeddingSpaceError: at once where the choice contradicts what is remembered, on first use where only loading can tell.
     """
 
-    def __init__(self, choice: ModelChoice, remembered: Remembered | None) -> None:
+    def __init__(self, choice: ModelChoice, look_up: Callable[[], Remembered | None] = lambda: None) -> None:
         self._choice = choice
-        self._remembered = remembered
+        self._look_up = look_up
+        self._remembered = look_up()
         self._lock = threading.RLock()
         self._embedder: EmbedderLike | None = None
         self._reranker: RerankerLike | None = None
@@ -86,7 +89,8 @@ class ModelBinding:
             return chosen
         if chosen is not None:
             return chosen.model
-        return self._remembered.space.model if self._remembered else DEFAULT_EMBEDDER
+        remembered = self._learnt()
+        return remembered.space.model if remembered else DEFAULT_EMBEDDER
 
     @property
     def reranker_name(self) -> str | None:
@@ -95,7 +99,8 @@ class ModelBinding:
         if chosen is not None:
             name = chosen if isinstance(chosen, str) else chosen.model
             return None if name == OFF else name
-        usual = self._remembered.reranker if self._remembered else default_reranker_for(self.embedder_name)
+        remembered = self._learnt()
+        usual = remembered.reranker if remembered else default_reranker_for(self.embedder_name)
         return usual or (DEFAULT_RERANKER if self._choice.remote.reranker_url else None)
 
     def remember(self, remembered: Remembered) -> None:
@@ -110,6 +115,7 @@ class ModelBinding:
             ModelError: it cannot be loaded.
         """
         with self._lock:
+            self._learnt()
             if self._embedder is None:
                 self._embedder = self._checked(self._load_embedder())
             return self._embedder
@@ -126,6 +132,17 @@ class ModelBinding:
     def close(self) -> None:
         """Close connections to inference servers that were made here. Safe to repeat."""
         self._resources.close()
+
+    def _learnt(self) -> Remembered | None:
+        """What the knowledge base was made with; what is loaded already is checked against it when that becomes known."""
+        with self._lock:
+            if self._remembered is None and (found := self._look_up()) is not None:
+                self._remembered = found
+                loaded, self._embedder, self._reranker = self._embedder, None, None
+                self._check_early()
+                if loaded is not None and self._embedder is None:
+                    self._embedder = self._checked(loaded)
+            return self._remembered
 
     def _check_early(self) -> None:
         remembered, chosen = self._remembered, self._choice.embedder

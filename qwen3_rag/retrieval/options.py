@@ -92,6 +92,16 @@ def check_query(query: object) -> None:
         ) from None
 
 
+def check_instruction(instruction: object) -> None:
+    """Refuse what is no task in words.
+
+    Raises:
+        ConfigurationError: it is neither None nor a string.
+    """
+    if instruction is not None and not isinstance(instruction, str):
+        raise ConfigurationError(f"An instruction is a string that says the task, not {type(instruction).__name__}.")
+
+
 def _choice(kind: type[Choice], name: str, value: Any) -> Choice:
     try:
         return kind(value)
@@ -118,18 +128,22 @@ def _check(options: SearchOptions) -> None:
             )
     _share("dense_weight", options.dense_weight)
     _share("rerank_weight", options.rerank_weight)
-    if options.rerank_deadline is not None and not options.rerank_deadline > 0:
+    if options.rerank_deadline is not None and not (_is_number(options.rerank_deadline) and options.rerank_deadline > 0):
         raise ConfigurationError(
-            f"rerank_deadline={options.rerank_deadline} is not a positive number of seconds; rerank=False turns it off."
+            f"rerank_deadline={options.rerank_deadline!r} is not a positive number of seconds; rerank=False turns it off."
         )
     for name in ("recall_threshold", "rerank_threshold"):
         value = getattr(options, name)
-        if value is not None and math.isnan(value):
-            raise ConfigurationError(f"{name} is not a number.")
+        if value is not None and (not _is_number(value) or math.isnan(value)):
+            raise ConfigurationError(f"{name}={value!r} is not a number.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _share(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
+    if not _is_number(value) or not 0 <= float(value) <= 1:
         raise ConfigurationError(f"{name}={value!r} is not a number between 0 and 1.")
 
 

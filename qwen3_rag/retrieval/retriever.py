@@ -15,7 +15,7 @@ from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
 from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
-from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_query, resolve
+from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_instruction, check_query, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
 from qwen3_rag.retrieval.reranking import Reranked, arerank
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
@@ -27,6 +27,9 @@ from qwen3_rag.store.language import query_languages
 from qwen3_rag.store.points import DENSE, embedding_text, to_hit
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
+
+ATTEMPTS = 4
+"""Of recall, while documents that it found are replaced before they are fetched."""
 
 
 @dataclass(slots=True)
@@ -137,6 +140,10 @@ class Retriever:
                 hits = _place(search, step, hits, rerank_documents(reranker, **_to_score(search, hits)))
         return _finished(search, hits)
 
+    def nothing(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
+        """What `search` finds where there is no collection; what cannot be meant is refused all the same."""
+        return _finished(self._asked(query, **keywords), [])
+
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop.
 
@@ -176,17 +183,21 @@ class Retriever:
         """
         if not 0 <= lambda_mult <= 1:
             raise ConfigurationError(f"lambda_mult={lambda_mult} is not between 0 (diverse) and 1 (relevant).")
+        check_instruction(instruction)
         options = resolve(self._settings, top_k=top_k, candidates=candidates, mode=Mode.DENSE, rerank=False)
         conditions = build_filter(filters)
         if vector is None:
             check_query(query)
             vector = self._embed(cast("str", query), instruction or self._instruction)
         queries = Queries(list(vector), None)
-        recalled = recall(self._client, self._collection, queries, self.visible(conditions), options.depth)
-        if options.recall_threshold is not None and Mode(self._settings.mode) is Mode.DENSE:  # in other modes it is no cosine
-            near = {point: score for point, score in recalled.dense.items() if score >= options.recall_threshold}
-            recalled = Recalled(near, {})
-        records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
+        for _ in range(ATTEMPTS):
+            recalled = recall(self._client, self._collection, queries, self.visible(conditions), options.depth)
+            if options.recall_threshold is not None and Mode(self._settings.mode) is Mode.DENSE:  # in other modes it is no cosine
+                near = {point: score for point, score in recalled.dense.items() if score >= options.recall_threshold}
+                recalled = Recalled(near, {})
+            records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
+            if len(records) == len(recalled.ids):
+                break
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
 
     async def asearch_diverse(self, query: str | None, **keywords: Any) -> Hits:
@@ -217,6 +228,7 @@ class Retriever:
         options = resolve(self._settings, **given)
         if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
             check_query(query)
+        check_instruction(instruction)
         search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain)
         if vector is not None and options.mode is not Mode.LEXICAL:
             with search.recorder.step("embed", 1) as step:
@@ -227,9 +239,13 @@ class Retriever:
         """The candidates in recall order, as many as are returned or reranked, and the reranker if there is to be one."""
         reranker = self._load_reranker(search)
         queries = self._encode(search)
-        stages, order = self._rank(search, queries)
-        order = _above_recall_threshold(search, order)
-        return reranker, self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
+        for attempt in range(1, ATTEMPTS + 1):
+            stages, order = self._rank(search, queries)
+            order = _above_recall_threshold(search, order)
+            hits, gone = self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
+            if not gone or attempt == ATTEMPTS:
+                break  # else documents have changed since recall, which therefore left out their new versions
+        return reranker, hits
 
     def _load_reranker(self, search: _Search) -> RerankerLike | None:
         """The reranker, if this search wants one; loaded before the deadline's clock runs."""
@@ -295,8 +311,10 @@ class Retriever:
             step.note = f"scores added: dense {gained[0]}, lexical {gained[1]}"
         return full
 
-    def _fetch(self, search: _Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int) -> list[Hit]:
-        """Hits of the first `wanted` points that still exist, in recall order."""
+    def _fetch(
+        self, search: _Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int
+    ) -> tuple[list[Hit], int]:
+        """Hits of the first `wanted` points that still exist, in recall order, and how many before them do not any more."""
         hits: list[Hit] = []
         asked = 0
         with search.recorder.step("fetch", len(order)) as step:
@@ -309,7 +327,7 @@ class Retriever:
             step.returned = len(hits)
             gone = asked - len(hits)
             step.note = f"{gone} deleted since recall" if gone else ""
-        return hits
+        return hits, gone
 
 
 def _provider(value: Any, method: str) -> Callable[[], Any]:

@@ -58,8 +58,10 @@ class SegmentAttention:
         self._segments, self._ends = row.segments, row.ends
         self._places = {segment.start: place for place, segment in enumerate(row.segments)}
 
-    def everywhere(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Queries are all tokens of the row."""
+    def everywhere(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries are all tokens of the row. `out` is not made use of: gradients need what would be written over."""
         queries, keys, values = (self._split(tensor) for tensor in (query, key, value))
         found = [
             _attend(own, self._seen(keys, segment), self._seen(values, segment), scale)

@@ -80,7 +80,7 @@ def _of_knowledge_base(folder: Path, embedder: str | None, mode: Mode, resources
 
 
 def _of_file(file: Path, embedder: str | None, resources: ExitStack) -> Source:
-    binding = ModelBinding(ModelChoice.of(Settings.load(), embedder, OFF), None)
+    binding = ModelBinding(ModelChoice.of(Settings.load(), embedder, OFF))
     resources.callback(binding.close)
     return Source(
         lambda: read_passages(file),
@@ -92,6 +92,6 @@ def _of_file(file: Path, embedder: str | None, resources: ExitStack) -> Source:
 def _reranker(name: str | None, resources: ExitStack) -> RerankerLike | None:
     if name is None:
         return None
-    binding = ModelBinding(ModelChoice.of(Settings.load(), None, name), None)
+    binding = ModelBinding(ModelChoice.of(Settings.load(), None, name))
     resources.callback(binding.close)
     return binding.reranker()

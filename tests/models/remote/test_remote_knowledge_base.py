@@ -63,7 +63,7 @@ def test_settings_say_what_servers_take(tiny: Path, embeddings: InferenceServer,
             reranker_dialect="score",
             inference_canary="off",
         )
-        binding = ModelBinding(ModelChoice.of(settings, None, None), None)
+        binding = ModelBinding(ModelChoice.of(settings, None, None))
         try:
             embedder, reranker = binding.embedder(), binding.reranker()
             assert isinstance(embedder, RemoteEmbedder)
@@ -144,7 +144,7 @@ def test_a_remote_reranker(tmp_path: Path, nano: Embedder, judged: RerankingMode
 
 def test_the_binding_closes_what_it_made(embeddings: InferenceServer, tiny: Path):
     remote = RemoteSettings(embedder_url=embeddings.url, reranker_url=embeddings.url, reranker_tokenizer=str(tiny))
-    binding = ModelBinding(ModelChoice("nano", "clever", dim=64, remote=remote), None)
+    binding = ModelBinding(ModelChoice("nano", "clever", dim=64, remote=remote))
     embedder, reranker = binding.embedder(), binding.reranker()
     assert isinstance(embedder, RemoteEmbedder)
     assert isinstance(reranker, RemoteReranker)
