@@ -190,3 +190,15 @@ def test_keywords_of_the_core_reach_it(store: Qwen3VectorStore):
     assert store.query(query, rerank=True, rerank_threshold=0.9).ids == ["keys"]
     assert store.query(query, rerank=True, rerank_weight=0.0).ids == store.query(query).ids
     assert store.query(query, recall_threshold=2.0).ids == []
+
+
+def test_a_mode_may_be_given_by_its_name(store: Qwen3VectorStore):
+    filled(store)
+    by_name, by_member = (store.query(VectorStoreQuery(query_str="keys", mode=mode)) for mode in ("hybrid", Mode.HYBRID))
+    assert by_name.ids == by_member.ids != []
+    with pytest.raises(ConfigurationError, match="'svm' is not implemented"):
+        store.query(VectorStoreQuery(query_str="keys", mode="svm"))
+    with pytest.raises(ConfigurationError, match="'nonsense' is not implemented"):
+        store.query(VectorStoreQuery(query_str="keys", mode="nonsense"))
+    with pytest.raises(ConfigurationError, match="means nothing in mode 'mmr'"):
+        store.query(VectorStoreQuery(query_str="keys", mode="mmr"), fusion="rrf")

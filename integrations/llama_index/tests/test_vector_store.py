@@ -273,3 +273,23 @@ def test_instructions_reach_the_embedder(where: str):
     with Qwen3VectorStore(where, embedder=embedder, reranker=OverlapReranker()) as store:
         filled(store).query(VectorStoreQuery(query_str="keys"), instruction="Find it")
     assert embedder.told == "Find it"
+
+
+def test_a_string_is_one_node(store: Qwen3VectorStore):
+    filled(store)
+    first, *others = ids(store.get_nodes())
+    assert ids(store.get_nodes(first)) == [first]
+    store.delete_nodes(first)
+    assert sorted(ids(store.get_nodes())) == sorted(others)
+
+
+@pytest.mark.parametrize("condition", ["and", "or"])
+def test_groups_that_came_out_empty_delete_nothing(store: Qwen3VectorStore, condition: str):
+    filled(store)
+    before = len(store.get_nodes())
+    empty = MetadataFilters(filters=[MetadataFilters(filters=[])], condition=condition)
+    none_of = MetadataFilters(filters=[MetadataFilter(key="a", value=[], operator=FilterOperator.NIN)], condition=condition)
+    for filters in (empty, none_of):
+        with pytest.raises(ConfigurationError, match="needs a filter"):
+            store.delete_nodes(filters=filters)
+    assert len(store.get_nodes()) == before

@@ -159,11 +159,12 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         """
         return Replacing(self, self._settle)
 
-    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+    def get_nodes(self, node_ids: str | list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """All nodes of these ids that meet `filters`, with their embeddings; without a limit. None asks for any id.
 
         Those asked for by id come in that order, all others in the order of their points.
         """
+        node_ids = [node_ids] if isinstance(node_ids, str) else node_ids
         if node_ids is None:
             return list(self._nodes(self._passages.select(self.filter(filters))))
         if filters is None or not filters.filters:
@@ -172,7 +173,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         found = {node.node_id: node for node in self._nodes(self._passages.select(met))} if node_ids else {}
         return [found[node_id] for node_id in dict.fromkeys(node_ids) if node_id in found]
 
-    async def aget_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+    async def aget_nodes(self, node_ids: str | list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """`get_nodes` without blocking the event loop."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
@@ -189,13 +190,14 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         """`delete` without blocking the event loop."""
         await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
 
-    def delete_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any) -> None:
+    def delete_nodes(self, node_ids: str | list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any) -> None:
         """Delete nodes that have one of these ids, if there are any given, and meet `filters`, if there are.
 
         Raises:
             ConfigurationError: neither is given. `clear` deletes all.
         """
         _refuse(delete_kwargs)
+        node_ids = [node_ids] if isinstance(node_ids, str) else node_ids
         conditions = self.filter(filters)
         if node_ids is None and conditions is None:
             raise ConfigurationError("delete_nodes needs node ids or filters. To delete every node: clear().")
@@ -204,7 +206,9 @@ class Qwen3VectorStore(BasePydanticVectorStore):
         else:
             self._passages.delete(node_ids)
 
-    async def adelete_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any) -> None:
+    async def adelete_nodes(
+        self, node_ids: str | list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
         """`delete_nodes` without blocking the event loop."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 

@@ -63,10 +63,8 @@ def of_documents(document_ids: Sequence[str]) -> models.Condition:
 
 def of_nodes(node_ids: Sequence[str]) -> models.Condition:
     """The nodes of these ids."""
-    points: list[models.ExtendedPointId] = [
-        point for node_id in node_ids for point in (passage_point_id(node_id), _chunk_id(node_id)) if point
-    ]
-    return models.HasIdCondition(has_id=points)
+    points = (point for node_id in node_ids for point in (passage_point_id(node_id), _chunk_id(node_id)) if point)
+    return models.HasIdCondition(has_id=list(dict.fromkeys(points)))
 
 
 def all_of(*conditions: models.Condition | None) -> models.Filter | None:

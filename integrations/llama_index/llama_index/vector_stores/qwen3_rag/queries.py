@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -60,6 +60,7 @@ def plan(query: VectorStoreQuery, filters: models.Filter | None, given: dict[str
         ConfigurationError: a mode that is not implemented, a keyword that is not known or means nothing in the mode, or words missing that
             the mode needs.
     """
+    query = replace(query, mode=_mode(query.mode))
     _check(query, given)
     _check_reranking(query.mode, given)
     common = {key: value for key, value in given.items() if key != "mmr_threshold"} | {"filters": filters, "vector": query.query_embedding}
@@ -75,6 +76,19 @@ def plan(query: VectorStoreQuery, filters: models.Filter | None, given: dict[str
             return Plan(_words(query), _hybrid(query) | common | {"rerank": True})
         case _:
             return _diverse(query, common, given)
+
+
+def _mode(mode: str) -> VectorStoreQueryMode:
+    """A mode may be given by its name."""
+    try:
+        return VectorStoreQueryMode(mode)
+    except ValueError:
+        raise _not_implemented(mode) from None
+
+
+def _not_implemented(mode: str) -> ConfigurationError:
+    known = ", ".join(mode.value for mode in _IMPLEMENTED)
+    return ConfigurationError(f"Query mode {str(mode)!r} is not implemented. Modes: {known}.")
 
 
 def _hybrid(query: VectorStoreQuery) -> dict[str, Any]:
@@ -115,8 +129,7 @@ def _check_reranking(mode: VectorStoreQueryMode, given: dict[str, Any]) -> None:
 
 def _check(query: VectorStoreQuery, given: dict[str, Any]) -> None:
     if query.mode not in _IMPLEMENTED:
-        known = ", ".join(mode.value for mode in _IMPLEMENTED)
-        raise ConfigurationError(f"Query mode {query.mode.value!r} is not implemented. Modes: {known}.")
+        raise _not_implemented(query.mode.value)
     unknown = given.keys() - KEYWORDS
     if unknown:
         raise ConfigurationError(
