@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from qwen3_rag.errors import ConfigurationError, ModelFormatError
+from qwen3_rag.training.weights import written_dtype
 
 WEIGHTS = "model.safetensors"
 _ADAPTER = "adapter_config.json"
@@ -100,7 +101,7 @@ def _merged_tensor(name: str, sources: Sequence[Path], tensors: Sequence[torch.T
             )
     if not tensors[0].is_floating_point():
         return tensors[0]
-    return slerp_all(tensors, weights).contiguous()
+    return slerp_all([tensor.to(written_dtype(tensor.dtype)) for tensor in tensors], weights).contiguous()
 
 
 def _checked_weights(count: int, weights: Sequence[float] | None) -> list[float]:

@@ -46,7 +46,7 @@ def write_model(
 
     Args:
         target: the folder.
-        base: what was loaded; its names and formats are kept, tensor by tensor.
+        base: what was loaded; its names and formats are kept, tensor by tensor, but for formats of eight bits.
         weights: the body's, named as in `Qwen3Model`.
         record: goes into `training.json`.
         answers: rows of the head, by token id, where it has weights of its own; its other rows are the base's.
@@ -61,6 +61,13 @@ def write_model(
         copy_description(base.folder, partial)
         write_json(partial / RECORD, record)
     return target
+
+
+def written_dtype(stored: torch.dtype) -> torch.dtype:
+    """The format that changed weights are written in: that of the old ones, or float16 where that had eight bits. A step of training
+    is often less than what eight bits can tell apart.
+    """
+    return torch.float16 if stored.itemsize == 1 else stored
 
 
 def copy_description(source: Path, target: Path) -> None:
@@ -126,4 +133,4 @@ def _tensor(name: str, base: Checkpoint, weights: Mapping[str, torch.Tensor], an
     trained = weights.get(name.removeprefix(_PREFIX))
     if trained is None or trained.shape != stored.shape:
         raise ModelFormatError(f"{name!r} of {base.folder} is not among the trained weights. Load the checkpoint again.")
-    return trained.detach().to("cpu", stored.dtype).contiguous()
+    return trained.detach().to("cpu", written_dtype(stored.dtype)).contiguous()

@@ -72,6 +72,19 @@ def test_folders(tmp_path: Path):
     assert json.loads((made / "config.json").read_text()) == {"seed": 1}
 
 
+def test_eight_bits_are_merged_into_sixteen(tmp_path: Path):
+    halves = [checkpoint(tmp_path / str(seed), seed) for seed in (1, 2)]
+    eighths = []
+    for folder in halves:
+        tensors = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(folder / "model.safetensors").items()}
+        eighths.append(tensors)
+        save_file(tensors, folder / "model.safetensors")
+    made = load_file(merge_checkpoints(halves, tmp_path / "merged") / "model.safetensors")
+    for name, tensor in made.items():
+        assert tensor.dtype == torch.float16
+        torch.testing.assert_close(tensor, slerp(eighths[0][name].half(), eighths[1][name].half(), 0.5))
+
+
 def test_a_merged_model_with_itself_is_itself(tmp_path: Path):
     made = merge_checkpoints([nano_folder(), nano_folder()], tmp_path / "merged")
     text = ["Keys are rotated every ninety days."]

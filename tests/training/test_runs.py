@@ -17,6 +17,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from qwen3_rag.errors import ConfigurationError, TrainingDataError, TrainingError
 from qwen3_rag.models.embedder import Embedder
@@ -168,8 +169,6 @@ def test_a_reranker_follows_a_teachers_scores(tmp_path: Path, tiny: Path):
 def test_a_head_of_its_own_and_low_rank_adapters(tmp_path: Path, kind: str):
     base = make_checkpoint(tmp_path / "untied", tied=False, context=1024, dtype=torch.bfloat16)
     changed = {"evaluate_every": 1000, "max_steps": 2, "dtype": "float32"}
-    from safetensors.torch import load_file
-
     stored = load_file(base / "model.safetensors")
     for rank in (0, 4):
         if kind == "embedder":
@@ -184,6 +183,17 @@ def test_a_head_of_its_own_and_low_rank_adapters(tmp_path: Path, kind: str):
         assert ("model.embed_tokens.weight" in moved) == (rank == 0)
         rows = (stored["lm_head.weight"] != trained["lm_head.weight"]).any(1).sum().item()
         assert rows == (2 if kind == "reranker" and rank == 0 else 0)
+
+
+def test_what_was_stored_in_eight_bits_is_written_in_sixteen(tmp_path: Path, tiny: Path):
+    stored = load_file(tiny / "model.safetensors")
+    base = shutil.copytree(tiny, tmp_path / "eight")
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in stored.items()}, base / "model.safetensors", {"format": "pt"})
+    train_embedder(embedder_settings(tmp_path, base, "run", max_steps=2, learning_rate=1e-5, evaluate_every=1000), QUIET)
+    trained = weights(tmp_path / "run")
+    assert {tensor.dtype for tensor in trained.values()} == {torch.float16}
+    moved = trained["model.layers.0.mlp.up_proj.weight"] - stored["model.layers.0.mlp.up_proj.weight"].to(torch.float8_e4m3fn).half()
+    assert 0 < moved.abs().max() < 1e-4
 
 
 def test_gradient_checkpointing_and_parts_change_nothing(tmp_path: Path, tiny: Path):
