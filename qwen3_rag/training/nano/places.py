@@ -76,8 +76,13 @@ class Places:
         return self.output / "mixed"
 
     @property
+    def toned(self) -> Path:
+        """The same with words toned down."""
+        return self.output / "toned"
+
+    @property
     def shipped(self) -> Path:
-        """What ships."""
+        """What ships: the same in eight bits."""
         return self.output / "shipped"
 
     @property
