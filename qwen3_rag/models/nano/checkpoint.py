@@ -44,18 +44,13 @@ FAINT = 2.0**-10
 
 
 class Feature(IntEnum):
-    """The feature dimensions, counted from the first after the content. The eight's others are zero, and so is at first
-    what later steps have need of.
-    """
+    """The feature dimensions, counted from the first after the content. The rest of the eight are zero, and so is BEGINS at first."""
 
     ONE = 0
     LOG_WEIGHT_SINE = 1
     LOG_WEIGHT_COSINE = 2
     BEGINS = 4
     """Of what begins a text (`training/nano/signatures.py`)."""
-    LOG_WEIGHT_SINE_REST = 5
-    """What eight bits lose of the sine (`training/nano/eight_bits.py`)."""
-    LOG_WEIGHT_COSINE_REST = 6
 
 
 class KeyDim(IntEnum):

@@ -92,8 +92,8 @@ def _token_rows(embedder: Path) -> Array:
     content = checkpoint.hidden_size - FEATURES
     if content < CONTENT:
         raise ModelFormatError(f"The model in {embedder} is {checkpoint.hidden_size} wide, less than nano is. Give a nano embedder.")
-    with safe_open(checkpoint.tensors[name].file, framework="pt") as file:  # numpy has no numbers of eight bits
-        rows: Array = file.get_tensor(name)[:, :content].double().numpy()
+    with safe_open(checkpoint.tensors[name].file, framework="np") as file:
+        rows: Array = file.get_tensor(name)[:, :content].astype(np.float64)
     return rows
 
 

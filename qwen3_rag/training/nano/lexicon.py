@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from qwen3_rag.models.nano.reranker_table import stems_of, token_worth
 from qwen3_rag.models.nano.vocabulary import QUERY_MARKER, spelled_in_bytes
 
-CODE = 192
+CODE = 64
 """Dimensions of a stem's code in the network."""
 WIDE = 1024
 """Dimensions of its code where nothing has to fit in: similarities are off by a thirtieth."""

@@ -76,13 +76,8 @@ class Places:
         return self.output / "mixed"
 
     @property
-    def toned(self) -> Path:
-        """The same with words toned down."""
-        return self.output / "toned"
-
-    @property
     def shipped(self) -> Path:
-        """What ships: the same in eight bits."""
+        """What ships."""
         return self.output / "shipped"
 
     @property

@@ -14,12 +14,11 @@
     second/      the second round's pairs, more of them as long as a passage
     further/     goes on from merged/, following the teacher on these
     meaning/     slerp of the two
-    signatures/  the same with dimensions for codes of words, and one more layer
+    signatures/  the same with codes of words in place of its last dimensions
     third/       the third round's pairs, less of the archive, and their words beside the teacher's vectors
     signed/      goes on from signatures/, following both
     mixed/       slerp of the two
-    toned/       the same with words toned down
-    shipped/     the same in eight bits
+    shipped/     the same with words toned down
 
 All settings of a run stand here. It runs in the room's own functions, those that the command line calls.
 """
@@ -32,25 +31,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from qwen3_rag.models.embedder import Embedder
-from qwen3_rag.models.hardware import computes_bfloat16
 from qwen3_rag.models.nano.checkpoint import FEATURES
 from qwen3_rag.models.nano.teacher import Teacher, teacher_folder
 from qwen3_rag.models.nano.vectors import Recipe
 from qwen3_rag.training.export import merge_models
 from qwen3_rag.training.nano.almanac import almanac_pairs
 from qwen3_rag.training.nano.data import write_data
-from qwen3_rag.training.nano.eight_bits import in_eight_bits
 from qwen3_rag.training.nano.encyclopedia import articles_file, encyclopedia_pairs
 from qwen3_rag.training.nano.grouping import grouped
 from qwen3_rag.training.nano.growth import grow
 from qwen3_rag.training.nano.lexicon import CODE
 from qwen3_rag.training.nano.places import Places, Round
 from qwen3_rag.training.nano.release import release
-from qwen3_rag.training.nano.signatures import Formula, lexicon_of, sign, tone
+from qwen3_rag.training.nano.signatures import lexicon_of, sign, tone
 from qwen3_rag.training.nano.teaching import drawn, joined, kept_vectors, less_mean, texts_of, turned, write_teacher
 from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
 from qwen3_rag.training.run import train_embedder
@@ -66,6 +62,14 @@ CONTENT = Recipe().content
 SEED = 0
 GROUPS = 400
 """Of alike passages: a hundred pairs each."""
+RATES = {
+    "embed_tokens": 3.0,
+    f"layers.{LAYERS}.self_attn.q_": 0.0,
+    f"layers.{LAYERS}.self_attn.k_": 0.0,
+    "body.norm": 0.0,
+}
+"""The attention that averages is exact from the start: noise in its keys would take the log weights' place in their norm. What may change
+the weights in the mean is what earlier layers write into the features that keys read. The last norm keeps features out of the vectors."""
 PASSAGES = "passages.jsonl"
 LEAST_PASSAGE = 200
 """Characters of what may be a hard negative of a question: a definition is no passage."""
@@ -79,7 +83,7 @@ MIXED = {"signed": 3.0, "signatures": 1.0}
 """Likewise at the end of the third."""
 TONE = 0.8
 """Of words in the vectors that ship: fused with lexical search, which has the words already, a little less of them is better."""
-WORDS, WORDS_ALIKE = 0.25, 0.25
+WORDS, WORDS_ALIKE = 0.15, 0.25
 """How much words count beside meaning: in the vectors that the third round follows, and in the similarities."""
 Say = Callable[[str], None]
 Vectors = NDArray[np.float32]
@@ -109,9 +113,9 @@ def prepare_words(places: Places, weak: Sequence[Path], say: Say = print) -> Non
         return
     sign(places.meaning, places.signatures, SEED)
     pairs, texts, vectors = _taught(places, data, weak, say)
-    meaning = _on_axes_of(places.meaning, texts, vectors, CONTENT)[:, :CONTENT]
+    meaning = _on_axes_of(places.meaning, texts, vectors, CONTENT - CODE)[:, : CONTENT - CODE]
     words, closely = lexicon_of(places.meaning, SEED).vectors(texts)
-    write_teacher(texts, joined(meaning, words, WORDS, CONTENT + CODE + FEATURES), data.texts, data.vectors)
+    write_teacher(texts, joined(meaning, words, WORDS, CONTENT + FEATURES), data.texts, data.vectors)
     alike = joined(less_mean(vectors), closely, WORDS_ALIKE, vectors.shape[1] + closely.shape[1])
     np.save(data.similarities, alike.astype(np.float16))
     _write_groups(data, pairs)
@@ -139,20 +143,6 @@ def _write_groups(data: Round, pairs: Sequence[Pair]) -> None:
     write_pairs(data.alike, grouped(pairs, passages, GROUPS, SEED))
 
 
-def rates(layers: int) -> dict[str, float]:
-    """What the learning rate of some parts is multiplied by, where `layers` come before the one that averages.
-
-    The attention that averages is exact from the start: noise in its keys would take the log weights' place in their norm. What may change
-    the weights in the mean is what earlier layers write into the features that keys read. The last norm keeps features out of the vectors.
-    """
-    return {
-        "embed_tokens": 3.0,
-        f"layers.{layers}.self_attn.q_": 0.0,
-        f"layers.{layers}.self_attn.k_": 0.0,
-        "body.norm": 0.0,
-    }
-
-
 def distillation(places: Places) -> EmbedderTraining:
     """Follow the teacher; a batch holds four groups of passages that are hard to tell apart."""
     return EmbedderTraining(
@@ -167,7 +157,7 @@ def distillation(places: Places) -> EmbedderTraining:
         by_source=True,
         sources_per_batch=4,
         learning_rate=1e-3,
-        rates=rates(LAYERS),
+        rates=RATES,
         weight_decay=0.0,
         beta2=0.98,
         warmup=0.03,
@@ -259,17 +249,14 @@ def signed(places: Places) -> EmbedderTraining:
         pairs=(data.alike,),
         output=places.output / "signed",
         dev=(data.files.dev,),
-        max_steps=3700,
-        learning_rate=2.5e-4,
-        rates=rates(LAYERS + Formula().layers) | {"layers.0.self_attn.q_": 0.2, "layers.0.self_attn.k_": 0.2},
-        dims=(CONTENT + CODE + FEATURES, 128, 64, 32),
-        dim_weights=(1.0, 0.3, 0.7, 0.1),
+        max_steps=3000,
+        learning_rate=5e-4,
+        rates={**RATES, "layers.0.self_attn.q_": 0.2, "layers.0.self_attn.k_": 0.2},
+        dim_weights=(1.0, 0.3, 0.5, 0.1),
         teacher_texts=data.texts,
         teacher_vectors=data.vectors,
         teacher_similarities=data.similarities,
         compiled=True,
-        dtype="bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32",
-        save_every=500,
     )
 
 
@@ -289,7 +276,7 @@ def train(places: Places, say: Say = print) -> Path:
     prepare_words(places, (places.weak, encyclopedia, almanac), say)
     train_embedder(signed(places))
     _merge((places.model("signed"), places.signatures), MIXED, places.mixed)
-    return in_eight_bits(tone(places.mixed, places.toned, TONE), places.shipped)
+    return tone(places.mixed, places.shipped, TONE)
 
 
 def first_round(places: Places, say: Say = print) -> None:

@@ -1,10 +1,10 @@
 """Gives a trained nano a memory for words: part of its vector becomes a bag of stems, each counted once.
 
-A dense vector of this size blurs which words a text has, and the lexical search shows how much that is worth. So the network is made
-wider: the new dimensions, at the end of the content, hold codes of stems (`Lexicon`), which the averaging layer sums up beside the meaning.
+A dense vector of this size blurs which words a text has, and the lexical search shows how much that is worth. So the last dimensions
+of the content, which say least, are given over to codes of stems (`Lexicon`), which the averaging layer sums up beside the meaning.
 
 A word that is said again must not count again, or the words that a long text repeats would drown the others. The first layer sees to
-that with heads of its own: each token attends to those before it, and itself, that have its code, and to a marker that every text
+that with a head of its own: each token attends to those before it, and itself, that have its code, and to a marker that every text
 begins with. The n-th of its kind meets n of its kind, and gives off a share of its code that grows with n.
 
 What the network computed of the other dimensions stays as it was, but for the MLPs' least units, which make room for the head, and for
@@ -32,8 +32,6 @@ LEAST_WEIGHT = 1e-3
 """Tokens that the embedder weighs less, such as line breaks, are no words."""
 NOISE = 0.02
 """Standard deviation of new weights, that of Qwen3's own initialisation."""
-HEADS = CODE // HEAD_DIM
-"""New heads of a layer: each carries as much of a code as it is wide."""
 
 # Pairs of rotary dimensions are i and i + HEAD_DIM / 2; from pair 12 on they turn by less than a radian over a thousand tokens. The last
 # holds what is the same for all tokens.
@@ -56,16 +54,16 @@ class Formula:
         marker: logit of the text marker, less that of a match.
         damping: what a token gives off of its code for the share of attention that its kind gets.
         gain: of codes in the vector.
-        layers: new ones before the one that averages, which say nothing at first.
+        intermediate: units that the MLPs keep.
     """
 
     scale: float = 1.05
     most: float = 1.0
-    sharpness: float = 2.0
-    marker: float = 0.0
-    damping: float = 1.0
-    gain: float = 4.0
-    layers: int = 1
+    sharpness: float = 3.0
+    marker: float = -0.5
+    damping: float = 1.2
+    gain: float = 5.0
+    intermediate: int = 416
 
 
 def sign(source: Path, target: Path, seed: int, formula: Formula | None = None) -> Path:
@@ -92,11 +90,10 @@ def sign(source: Path, target: Path, seed: int, formula: Formula | None = None) 
     (target / "tokenizer.json").write_text(json.dumps(changed, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     tensors = {name: tensor.astype(np.float64) for name, tensor in load_file(source / "model.safetensors").items()}
-    layers = config["num_hidden_layers"] + formula.layers
-    _Signing(tensors, config["num_attention_heads"], lexicon_of(source, seed), marker, seed, formula).run(layers)
-    heads = {name: config[name] + HEADS for name in ("num_attention_heads", "num_key_value_heads")}
+    _Signing(tensors, config["num_attention_heads"], lexicon_of(source, seed), marker, seed, formula).run(config["num_hidden_layers"])
+    heads = {name: config[name] + 1 for name in ("num_attention_heads", "num_key_value_heads")}
     special = {name: config[name] + 1 for name in ("bos_token_id", "eos_token_id")}
-    size = dict(zip(("vocab_size", "hidden_size"), tensors["embed_tokens.weight"].shape, strict=True)) | {"num_hidden_layers": layers}
+    size = {"vocab_size": len(tensors["embed_tokens.weight"]), "intermediate_size": formula.intermediate}
     (target / "config.json").write_text(json.dumps(config | heads | special | size, indent=2) + "\n", encoding="utf-8")
     halves = {name: np.ascontiguousarray(tensor.astype(np.float16)) for name, tensor in sorted(tensors.items())}
     save_file(halves, target / "model.safetensors", metadata={"format": "pt"})
@@ -141,59 +138,26 @@ class _Signing:
         self._tensors, self._heads, self._lexicon, self._marker, self._formula = tensors, heads, lexicon, marker, formula
         self._rows = tensors["embed_tokens.weight"]
         self._generator = np.random.default_rng(seed)
-        self._width = self._rows.shape[1] + CODE
-        self._content = self._width - FEATURES
-        self._codes = _code_dims(self._width)
+        self._content = self._rows.shape[1] - FEATURES
+        self._codes = _code_dims(self._rows.shape[1])
         self._one, self._begins = self._content + Feature.ONE, self._content + Feature.BEGINS
         self._query = lexicon.tokenizer.token_to_id(spelled_in_bytes(QUERY_MARKER))
 
     def run(self, layers: int) -> None:
-        """All of it; `layers` are those of the new network."""
-        self._deepen(layers - 1, layers - 1 - self._formula.layers)
-        self._widen(layers)
+        """All of it."""
         length = self._write_rows()
         for index in range(layers):
             prefix = f"layers.{index}."
-            self._clear_mark(prefix)
+            self._clear(prefix)
+            self._prune(prefix)
             if index == 0:
                 self._sharpen(prefix)
-            for part in range(HEADS):
-                if index == 0:
-                    head = self._matching_head(prefix, part, length / np.sqrt(self._width))
-                else:
-                    head = self._carrying_head(prefix, part) if index == layers - 1 else self._new_head()
-                self._add(prefix, *head)
+                head = self._matching_head(prefix, length / np.sqrt(self._rows.shape[1]))
+            else:
+                head = self._carrying_head(prefix) if index == layers - 1 else self._new_head()
+            self._add(prefix, *head)
+        self._tensors["norm.weight"][self._codes] = 1
         self._tensors["norm.weight"][self._begins] = 0
-
-    def _deepen(self, last: int, before: int) -> None:
-        """Move layer `before`, which averages, to `last`, and put new ones between."""
-        averaging = _of_layer(self._tensors, before)
-        for index in range(before, last):
-            for name, tensor in averaging.items():
-                if name.endswith(("o_proj.weight", "down_proj.weight")):
-                    new = np.zeros(tensor.shape)
-                elif name.endswith("norm.weight"):
-                    new = np.ones(tensor.shape)
-                else:
-                    new = self._generator.normal(0, NOISE, tensor.shape)
-                self._tensors[f"layers.{index}.{name}"] = new
-        self._tensors |= {f"layers.{last}.{name}": tensor for name, tensor in averaging.items()}
-
-    def _widen(self, layers: int) -> None:
-        """Dimensions for codes, which nothing reads or writes; RMSNorm divides by a mean over more of them, so its weights are less."""
-        reading, writing = ("self_attn.q", "self_attn.k", "self_attn.v", "mlp.gate", "mlp.up"), ("self_attn.o", "mlp.down")
-        narrower = np.sqrt((self._width - CODE) / self._width)
-        at, tensors = self._codes.start, self._tensors
-        for prefix in (f"layers.{index}." for index in range(layers)):
-            for name in reading:
-                tensors[f"{prefix}{name}_proj.weight"] = np.insert(tensors[f"{prefix}{name}_proj.weight"], [at] * CODE, 0, axis=1)
-            for name in writing:
-                tensors[f"{prefix}{name}_proj.weight"] = np.insert(tensors[f"{prefix}{name}_proj.weight"], [at] * CODE, 0, axis=0)
-            for name in ("input", "post_attention"):
-                norm = tensors[f"{prefix}{name}_layernorm.weight"] * narrower
-                tensors[f"{prefix}{name}_layernorm.weight"] = np.insert(norm, [at] * CODE, 1)
-        tensors["norm.weight"] = np.insert(tensors["norm.weight"], [at] * CODE, 1)
-        self._rows = tensors["embed_tokens.weight"] = np.insert(self._rows, [at] * CODE, 0, axis=1)
 
     def _write_rows(self) -> float:
         """Codes into the rows of words, a row for the text marker, and the mark of a text's beginning. Returns a row's usual length."""
@@ -204,20 +168,29 @@ class _Signing:
         length = float(np.sqrt((rows**2).sum(1).mean()))
         rows[:, self._begins] = 0
         rows[self._query, self._begins] = np.sqrt(max(length**2 - (rows[self._query] ** 2).sum(), 1.0))
-        marker = np.zeros(self._width)
+        marker = np.zeros(rows.shape[1])
         marker[self._one], marker[self._content + Feature.LOG_WEIGHT_SINE] = 1, -1
         marker[self._begins] = np.sqrt(length**2 - 2)
         self._words = rows[lexicon.counts]
         self._rows = self._tensors["embed_tokens.weight"] = np.insert(rows, self._marker, marker, axis=0)
         return length
 
-    def _clear_mark(self, prefix: str) -> None:
-        """Nothing reads or writes the mark of a text's beginning but the new heads."""
-        for name in ("self_attn.q", "self_attn.k", "self_attn.v", "mlp.gate", "mlp.up"):
-            self._tensors[f"{prefix}{name}_proj.weight"][:, self._begins] = 0
-        for name in ("self_attn.o", "mlp.down"):
-            self._tensors[f"{prefix}{name}_proj.weight"][self._begins] = 0
-        self._tensors[f"{prefix}input_layernorm.weight"][self._begins] = 1
+    def _clear(self, prefix: str) -> None:
+        """Nothing reads or writes codes and the beginning's mark but the new heads."""
+        for part in (self._codes, self._begins):
+            for name in ("self_attn.q", "self_attn.k", "self_attn.v", "mlp.gate", "mlp.up"):
+                self._tensors[f"{prefix}{name}_proj.weight"][:, part] = 0
+            for name in ("self_attn.o", "mlp.down"):
+                self._tensors[f"{prefix}{name}_proj.weight"][part] = 0
+            self._tensors[f"{prefix}input_layernorm.weight"][part] = 1
+
+    def _prune(self, prefix: str) -> None:
+        gate, up, down = (f"{prefix}mlp.{name}_proj.weight" for name in ("gate", "up", "down"))
+        size = np.linalg.norm(self._tensors[down], axis=0)
+        size = size * np.linalg.norm(self._tensors[gate], axis=1) * np.linalg.norm(self._tensors[up], axis=1)
+        kept = np.sort(np.argsort(-size)[: self._formula.intermediate])
+        self._tensors[gate], self._tensors[up] = self._tensors[gate][kept], self._tensors[up][kept]
+        self._tensors[down] = self._tensors[down][:, kept]
 
     def _sharpen(self, prefix: str) -> None:
         """Multiply what q_norm and k_norm let through; heads that are there get a constant that takes as much of their length."""
@@ -231,10 +204,10 @@ class _Signing:
                 weight[first + fixed, self._one] = length * np.sqrt(self._formula.sharpness - 1) / one
             self._tensors[f"{prefix}self_attn.{name}_norm.weight"] *= np.sqrt(self._formula.sharpness)
 
-    def _matching_head(self, prefix: str, part: int, scale: float) -> tuple[dict[str, Array], Array]:
-        """Attends to tokens of the same code and to the text's beginning; takes a share of a part of it away. `scale` undoes RMSNorm."""
+    def _matching_head(self, prefix: str, scale: float) -> tuple[dict[str, Array], Array]:
+        """Attends to tokens of the same code and to the text's beginning; takes a share of the code away. `scale` undoes RMSNorm."""
         seen = self._seen(prefix)
-        weights = {name: np.zeros((HEAD_DIM, self._width)) for name in "qk"}
+        weights = {name: np.zeros((HEAD_DIM, self._rows.shape[1])) for name in "qk"}
         projection = self._generator.normal(size=(len(_STILL), CODE)) / np.sqrt(len(_STILL))
         dims = range(self._codes.start, self._codes.stop)
         for name in "qk":
@@ -243,28 +216,27 @@ class _Signing:
         angle = _angle(self._formula.marker / self._highest_logit(prefix))
         weights["q"][_FIXED, self._one] = length * np.tan(angle) / seen[:, self._one].mean()
         weights["k"][_FIXED, self._begins] = 5.0  # nothing else is in this key: its length plays no part
-        return self._passing_codes(weights, part, -self._formula.damping * scale)
+        return self._passing_codes(weights, -self._formula.damping * scale)
 
     def _highest_logit(self, prefix: str) -> float:
         norms = (self._tensors[f"{prefix}self_attn.{name}_norm.weight"] for name in "qk")
         return float(np.sqrt(HEAD_DIM) * np.mean(np.prod(list(norms), axis=0)))
 
-    def _carrying_head(self, prefix: str, part: int) -> tuple[dict[str, Array], Array]:
+    def _carrying_head(self, prefix: str) -> tuple[dict[str, Array], Array]:
         """Averages codes with the weights of the others."""
         weights = {name: self._tensors[f"{prefix}self_attn.{name}_proj.weight"][:HEAD_DIM].copy() for name in "qk"}
-        return self._passing_codes(weights, part, self._formula.gain)
+        return self._passing_codes(weights, self._formula.gain)
 
-    def _passing_codes(self, attention: dict[str, Array], part: int, factor: float) -> tuple[dict[str, Array], Array]:
-        """A head that attends so, and adds `factor` times a part of the codes of what it attends to."""
-        value, output = np.zeros((HEAD_DIM, self._width)), np.zeros((self._width, HEAD_DIM))
-        first = self._codes.start + part * HEAD_DIM
-        value[:, first : first + HEAD_DIM] = np.eye(HEAD_DIM)
-        output[first : first + HEAD_DIM] = factor * np.eye(HEAD_DIM)
+    def _passing_codes(self, attention: dict[str, Array], factor: float) -> tuple[dict[str, Array], Array]:
+        """A head that attends so, and adds `factor` times the codes of what it attends to."""
+        value, output = np.zeros((HEAD_DIM, self._rows.shape[1])), np.zeros((self._rows.shape[1], HEAD_DIM))
+        value[:, self._codes] = np.eye(CODE)
+        output[self._codes] = factor * np.eye(CODE)
         return attention | {"v": value}, output
 
     def _new_head(self) -> tuple[dict[str, Array], Array]:
         """Says nothing at first."""
-        shape = (HEAD_DIM, self._width)
+        shape = (HEAD_DIM, self._rows.shape[1])
         return {name: self._generator.normal(0, NOISE, shape) for name in "qkv"}, np.zeros(shape[::-1])
 
     def _add(self, prefix: str, weights: dict[str, Array], output: Array) -> None:
@@ -278,11 +250,6 @@ class _Signing:
         """Rows of words as the layer sees them."""
         words: Array = self._words / np.sqrt((self._words**2).mean(1, keepdims=True))
         return words * self._tensors[f"{prefix}input_layernorm.weight"]
-
-
-def _of_layer(tensors: Tensors, index: int) -> Tensors:
-    prefix = f"layers.{index}."
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _angle(difference: float) -> float:

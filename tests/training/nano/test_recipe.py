@@ -51,7 +51,7 @@ def test_the_third_round_follows_words_too_and_moves_the_head_that_finds_them_sl
     assert (run.pairs, run.dev) == ((data.alike,), (data.files.dev,))
     assert (run.teacher_texts, run.teacher_vectors, run.teacher_similarities) == (data.texts, data.vectors, data.similarities)
     assert run.rates["layers.0.self_attn.q_"] == 0.2
-    assert run.rates["layers.3.self_attn.q_"] == 0
+    assert run.rates["layers.2.self_attn.q_"] == 0
 
 
 def test_what_was_trained_in_the_end_ships_with_the_record_of_all(places: Places, tmp_path: Path):
