@@ -13,6 +13,8 @@ from qdrant_client import QdrantClient
 
 from qwen3_rag import Document, KnowledgeBase, Passage, Passages, Settings
 from qwen3_rag.errors import EmbeddingSpaceError, WriterBusyError
+from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
+from qwen3_rag.settings import DEFAULT_EMBEDDER
 from tests.fakes import HashEmbedder
 
 LONG = " ".join(f"word{number}" for number in range(90))
@@ -58,6 +60,17 @@ def test_an_embedder_at_its_own_dim_follows_what_it_was_filled_with(pair: Any):
     writer.ingest([Document("keys", "keys are rotated")])
     assert [hit.document_id for hit in service.search("keys")] == ["keys"]
     assert service.status().dim == 32
+
+
+def test_what_is_only_the_default_gives_way_to_what_it_was_filled_with(monkeypatch: pytest.MonkeyPatch):
+    made: list[Remembered] = []
+    binding = ModelBinding(ModelChoice(), lambda: made[0] if made else None)
+    loaded = {name: HashEmbedder(model=name, revision=name) for name in (DEFAULT_EMBEDDER, "other")}
+    monkeypatch.setattr(ModelBinding, "_load_embedder", lambda self: loaded[self.embedder_name])
+    assert binding.embedder() is loaded[DEFAULT_EMBEDDER]
+    made.append(Remembered(loaded["other"].space, "its reranker"))
+    assert binding.embedder() is loaded["other"]
+    assert binding.reranker_name == "its reranker"
 
 
 def test_documents_are_cut_as_the_one_who_filled_it_said(pair: Any):
