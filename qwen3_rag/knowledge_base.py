@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -14,19 +14,22 @@ from typing import Any, Self
 from qdrant_client import QdrantClient, models
 
 from qwen3_rag.catalog import Catalog, CollectionRecord, DocumentRecord, FailureRecord
+from qwen3_rag.checks import listed
 from qwen3_rag.chunking import check_chunking
 from qwen3_rag.errors import StoreError, WriterBusyError
 from qwen3_rag.ingestion import Ingestion, IngestionConfig, IngestReport, Progress, Sources, Visibility, repair
+from qwen3_rag.ingestion.drawing import Drawing
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
-from qwen3_rag.passages import Passages, held
+from qwen3_rag.passages import Passages
+from qwen3_rag.remembered import made_with
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.settings import Settings
 from qwen3_rag.status import Status
 from qwen3_rag.store.client import one_call_at_a_time, open_client
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.schema import check_space, count_chunks, ensure_collection
-from qwen3_rag.types import Document, Fusion, Hits, Mode
+from qwen3_rag.types import Fusion, Hits, Mode
 
 
 class KnowledgeBase:
@@ -47,7 +50,7 @@ class KnowledgeBase:
         self._binding = binding
         self._resources = resources
         self._write_lock = threading.Lock()
-        self._drawing = threading.local()
+        self._drawing = Drawing()
         self._knows_cut = False
         self._learn_cut()
         self._visibility = Visibility.of(client, settings.collection)
@@ -99,7 +102,7 @@ class KnowledgeBase:
             else:
                 one_call_at_a_time(client)
             catalog = resources.enter_context(Catalog.open(settings.catalog))
-            binding = ModelBinding(choice, partial(_made_with, catalog, client, settings.collection))
+            binding = ModelBinding(choice, partial(made_with, catalog, client, settings.collection))
             resources.callback(binding.close)
             kb = cls(settings, catalog, client, binding, resources.pop_all())
         try:
@@ -135,7 +138,7 @@ class KnowledgeBase:
         """
         with self._writing():
             ingestion = self._ingestion()
-            selection = ingestion.select(self._watched(sources))
+            selection = ingestion.select(self._drawing.watched(sources))
             embedder = self._binding.embedder()
             if self._store_is_lost():
                 if not force:
@@ -247,7 +250,7 @@ class KnowledgeBase:
 
         Many are deleted in batches: interrupted between two, each document is gone or still there whole. Call it again for the rest.
         """
-        wanted = [document_ids] if isinstance(document_ids, str) else list(document_ids)
+        wanted = listed(document_ids)
         with self._writing():
             if self._store_is_lost():
                 raise self._lost()
@@ -304,11 +307,7 @@ class KnowledgeBase:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One writer at a time, in this process and among all; what a crashed one left is mended first."""
-        if getattr(self._drawing, "now", False):
-            raise WriterBusyError(
-                "The documents that are being ingested come from a generator that itself wants to write to the same knowledge base, which "
-                "would wait for the end of this ingest for ever. Delete or ingest before or after it."
-            )
+        self._drawing.refuse()
         with self._write_lock, self._catalog.writing(self._settings.collection):
             self._repair()
             self._visibility.show_all()
@@ -320,24 +319,6 @@ class KnowledgeBase:
         """Another instance may have made the knowledge base since this one was opened: then documents are cut as it said."""
         if not self._knows_cut and (record := self._collection()) is not None:
             self._settings, self._knows_cut = self._settings.with_cut(record.chunking), True
-
-    def _watched(self, sources: Sources) -> Sources:
-        """What is drawn one by one knows that it is: a reader thread does it, inside an ingest."""
-        if isinstance(sources, (str, Path, Document, Sequence)) or not isinstance(sources, Iterable):
-            return sources
-        return self._drawn(sources)
-
-    def _drawn(self, items: Iterable[Any]) -> Iterator[Any]:
-        given, end = iter(items), object()
-        while True:
-            self._drawing.now = True
-            try:
-                item = next(given, end)
-            finally:
-                self._drawing.now = False
-            if item is end:
-                return
-            yield item
 
     def _ensure_collection(self, embedder: EmbedderLike) -> None:
         """Remember the models first, then make the collection: a crash in between leaves nothing that contradicts.
@@ -403,11 +384,6 @@ class KnowledgeBase:
     def _repair(self) -> None:
         if self._client.collection_exists(self._settings.collection):
             repair(self._catalog, self._client, self._settings.collection)
-
-
-def _made_with(catalog: Catalog, client: QdrantClient, collection: str) -> Remembered | None:
-    record = catalog.get_collection(collection)
-    return Remembered(record.space, record.reranker) if record else held(client, collection)
 
 
 def _keep_out(folders: Iterable[Path]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,10 +21,11 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 from qdrant_client.client_base import QdrantBase
 
+from qwen3_rag.checks import listed
 from qwen3_rag.errors import ConfigurationError, DimensionError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, embed_documents_async
 from qwen3_rag.models.binding import ModelBinding, ModelChoice, Remembered
-from qwen3_rag.models.registry import default_reranker_for
+from qwen3_rag.remembered import held
 from qwen3_rag.retrieval import Retriever
 from qwen3_rag.retrieval.options import SearchKeywords
 from qwen3_rag.settings import Settings
@@ -33,8 +33,8 @@ from qwen3_rag.store.client import one_call_at_a_time
 from qwen3_rag.store.filters import Filters, build_filter, named_points, restricts_nothing
 from qwen3_rag.store.held import HeldLanguages
 from qwen3_rag.store.language import detect, primary
-from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, check_passage, passage_point, passage_point_id, to_hit
-from qwen3_rag.store.schema import check_width, ensure_collection, read_space
+from qwen3_rag.store.points import DENSE, NOT_A_PASSAGE, check_passage, chunk_point_id, passage_point, passage_point_id, to_hit
+from qwen3_rag.store.schema import check_width, ensure_collection
 from qwen3_rag.store.sparse import Bm25Encoder
 from qwen3_rag.types import Hit, Hits, Passage
 
@@ -167,10 +167,10 @@ class Passages:
 
     def get(self, ids: str | Sequence[str]) -> list[Hit]:
         """The passages of these ids, in order; unknown ones are left out. A chunk's id is its `point_id`. Scores are 0."""
-        ids = _listed(ids)
+        ids = listed(ids)
         if not ids or not self._exists():
             return []
-        wanted = {passage_id: (passage_point_id(passage_id), _as_uuid(passage_id)) for passage_id in ids}
+        wanted = {passage_id: (passage_point_id(passage_id), chunk_point_id(passage_id)) for passage_id in ids}
         points: list[models.ExtendedPointId] = list(dict.fromkeys(point for both in wanted.values() for point in both if point))
         records = self._client.retrieve(self._collection, points, with_payload=True)
         found = {str(record.id): record for record in records if str(record.id) not in self._retriever.hidden()}
@@ -204,7 +204,7 @@ class Passages:
 
     def delete(self, ids: str | Sequence[str]) -> None:
         """Delete passages by id; unknown ids, and those of chunks, are left alone."""
-        points: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in _listed(ids)]
+        points: list[models.ExtendedPointId] = [passage_point_id(passage_id) for passage_id in listed(ids)]
         if points:
             self._delete(models.PointIdsList(points=points))
 
@@ -361,18 +361,6 @@ def _others(document_id: str, ids: Sequence[str]) -> models.FilterSelector:
     return models.FilterSelector(filter=models.Filter(must=[of_document], must_not=[NOT_A_PASSAGE, models.HasIdCondition(has_id=kept)]))
 
 
-def _listed(ids: str | Sequence[str]) -> Sequence[str]:
-    """A string is one id: its letters may be ids, too."""
-    return [ids] if isinstance(ids, str) else ids
-
-
-def _as_uuid(passage_id: str) -> str | None:
-    try:
-        return str(uuid.UUID(passage_id))
-    except ValueError:
-        return None
-
-
 def _hit(record: models.Record) -> Hit:
     return to_hit(record, score=0.0, stages={})
 
@@ -391,6 +379,7 @@ def _of_client(
 
     def prepare(embedder: EmbedderLike) -> None:
         ensure_collection(client, settings.store, embedder.space)
+        binding.remember(Remembered(embedder.space, binding.reranker_name))
 
     passages = Passages(
         client,
@@ -403,11 +392,3 @@ def _of_client(
     )
     passages._resources.callback(binding.close)
     return passages
-
-
-def held(client: QdrantBase, collection: str) -> Remembered | None:
-    """What a collection that no catalog goes with says of itself, as on a server that another process fills."""
-    if not client.collection_exists(collection):
-        return None
-    space = read_space(client, collection)
-    return Remembered(space, default_reranker_for(space.model))

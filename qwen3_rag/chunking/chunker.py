@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tokenizers import Tokenizer
 
+from qwen3_rag.checks import lone_surrogate
 from qwen3_rag.chunking.context import Context, ContextFitter
 from qwen3_rag.chunking.counting import Encodings, PrefixCounter
 from qwen3_rag.chunking.sections import Section, join_small, sections
@@ -190,10 +191,8 @@ def _unlimited(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _check(document: Document) -> None:
-    try:
-        document.text.encode()
-    except UnicodeEncodeError as error:
+    if (place := lone_surrogate(document.text)) is not None:
         raise SourceError(
-            f"The text of {document.id} holds a lone surrogate at character {error.start}. "
+            f"The text of {document.id} holds a lone surrogate at character {place}. "
             "Decode it properly first, for example with errors='replace'."
-        ) from error
+        )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_rag.catalog import Catalog, ChunkRecord, DocumentRecord, DocumentState
+from qwen3_rag.checks import lone_surrogate
 from qwen3_rag.chunking import Chunker
 from qwen3_rag.errors import CatalogError, Qwen3RagError, SourceError, StoreError, UnsupportedFormatError
 from qwen3_rag.ingestion.items import Item, id_of
@@ -153,7 +154,7 @@ def check_document(document: Document) -> None:
         if not isinstance(value, str) and (value is not None or name == "text"):
             raise SourceError(f"Document {document.id!r}: its {name} is not a string but {type(value).__name__}. Give it as a string")
     for name in ("id", "title"):
-        if _has_surrogates(getattr(document, name) or ""):
+        if lone_surrogate(getattr(document, name) or "") is not None:
             raise SourceError(f"Document {document.id!r}: its {name} holds a lone surrogate, which is not valid Unicode. Replace it")
     try:
         written = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, default=str)
@@ -162,7 +163,7 @@ def check_document(document: Document) -> None:
             f"Document {document.id!r}: its metadata is not a mapping that can be written as JSON ({error}). "
             "Use text keys, and text, numbers, booleans, dates, lists and mappings as values"
         ) from None
-    if _has_surrogates(written):
+    if lone_surrogate(written) is not None:
         raise SourceError(f"Document {document.id!r}: its metadata holds a lone surrogate, which is not valid Unicode. Replace it")
 
 
@@ -177,14 +178,6 @@ def document_hash(document: Document) -> str:
 def _language(document: Document) -> str:
     """The language that BM25 analyses the document in. Code is English words, whatever its comments are in."""
     return "en" if document.syntax is Syntax.CODE else detect(document.text)
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _chunk_record(chunk: Chunk, point_id: str, document: Document) -> ChunkRecord:

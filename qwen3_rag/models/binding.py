@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -134,17 +134,11 @@ class ModelBinding:
         self._resources.close()
 
     def _learnt(self) -> Remembered | None:
-        """What the knowledge base was made with; what is loaded already is checked against it when that becomes known."""
+        """What the knowledge base was made with; when that becomes known, what was loaded before is chosen and checked anew."""
         with self._lock:
             if self._remembered is None and (found := self._look_up()) is not None:
-                self._remembered = found
-                loaded, self._embedder = self._embedder, None
-                if self._choice.reranker is None:
-                    self._reranker = None
+                self._remembered, self._embedder, self._reranker = found, None, None
                 self._check_early()
-                if loaded is not None and self._embedder is None:
-                    with suppress(EmbeddingSpaceError) if self._choice.embedder is None else nullcontext():
-                        self._embedder = self._checked(loaded)  # what was only the default gives way to what is remembered
             return self._remembered
 
     def _check_early(self) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from numbers import Real
 from typing import Any, TypedDict, TypeVar
 
+from qwen3_rag.checks import lone_surrogate
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.settings import RetrievalSettings
 from qwen3_rag.store.filters import Filters
@@ -84,12 +85,10 @@ def check_query(query: object) -> None:
         raise ConfigurationError(f"A query is a string, not {type(query).__name__}. For several queries, search once for each.")
     if not query.strip():
         raise ConfigurationError("The query is empty. Give the words or the question to search for.")
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
+    if (place := lone_surrogate(query)) is not None:
         raise ConfigurationError(
-            f"The query is not valid Unicode: a lone surrogate at character {error.start}. Decode its bytes with their own encoding."
-        ) from None
+            f"The query is not valid Unicode: a lone surrogate at character {place}. Decode its bytes with their own encoding."
+        )
 
 
 def check_instruction(instruction: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -15,36 +14,22 @@ from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, ResultArray, embed_queries_async
 from qwen3_rag.retrieval.diversity import maximal_marginal_relevance
 from qwen3_rag.retrieval.fusion import completed, distribution_based, ranked, reciprocal_rank
-from qwen3_rag.retrieval.options import SearchKeywords, SearchOptions, check_instruction, check_query, resolve
+from qwen3_rag.retrieval.options import SearchKeywords, check_instruction, check_query, resolve
 from qwen3_rag.retrieval.recall import Queries, Recalled, complete, recall
 from qwen3_rag.retrieval.reranking import Reranked, arerank
 from qwen3_rag.retrieval.reranking import rerank as rerank_documents
 from qwen3_rag.retrieval.second_stage import placed
-from qwen3_rag.retrieval.tracing import Recorder, Step
+from qwen3_rag.retrieval.tracing import Step
+from qwen3_rag.retrieval.under_way import Search, finished
 from qwen3_rag.settings import RetrievalSettings
 from qwen3_rag.store.filters import Filters, build_filter
 from qwen3_rag.store.language import query_languages
 from qwen3_rag.store.points import DENSE, embedding_text, to_hit
 from qwen3_rag.store.sparse import Bm25Encoder
-from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage, Trace
+from qwen3_rag.types import Fusion, Hit, Hits, Mode, Stage
 
 ATTEMPTS = 4
 """Of recall, while documents that it found are replaced before they are fetched."""
-
-
-@dataclass(slots=True)
-class _Search:
-    """One search under way: what was asked, and what the stages think of each point so far."""
-
-    query: str
-    options: SearchOptions
-    instruction: str | None
-    conditions: models.Filter | None
-    vector: Sequence[float] | None
-    explain: bool
-    recorder: Recorder = field(default_factory=Recorder)
-    language: str | None = None
-    deadline_reached: bool = False
 
 
 class Retriever:
@@ -138,11 +123,11 @@ class Retriever:
         if reranker is not None:
             with search.recorder.step("rerank", len(hits)) as step:
                 hits = _place(search, step, hits, rerank_documents(reranker, **_to_score(search, hits)))
-        return _finished(search, hits)
+        return finished(search, hits)
 
     def nothing(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """What `search` finds where there is no collection; what cannot be meant is refused all the same."""
-        return _finished(self._asked(query, **keywords), [])
+        return finished(self._asked(query, **keywords), [])
 
     async def asearch(self, query: str | None, **keywords: Unpack[SearchKeywords]) -> Hits:
         """`search` without blocking the event loop.
@@ -159,7 +144,7 @@ class Retriever:
         if reranker is not None:
             with search.recorder.step("rerank", len(hits)) as step:
                 hits = _place(search, step, hits, await arerank(reranker, **_to_score(search, hits)))
-        return _finished(search, hits)
+        return finished(search, hits)
 
     def search_diverse(
         self,
@@ -224,30 +209,30 @@ class Retriever:
         vector: Sequence[float] | None = None,
         explain: bool = False,
         **given: Any,
-    ) -> _Search:
+    ) -> Search:
         options = resolve(self._settings, **given)
         if query or vector is None or options.mode is not Mode.DENSE or options.rerank is not False:
             check_query(query)
         check_instruction(instruction)
-        search = _Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain)
+        search = Search(query or "", options, instruction or self._instruction, build_filter(filters), vector, explain)
         if vector is not None and options.mode is not Mode.LEXICAL:
             with search.recorder.step("embed", 1) as step:
                 step.returned, step.note = 1, "known already"
         return search
 
-    def _first_stage(self, search: _Search) -> tuple[RerankerLike | None, list[Hit]]:
+    def _first_stage(self, search: Search) -> tuple[RerankerLike | None, list[Hit]]:
         """The candidates in recall order, as many as are returned or reranked, and the reranker if there is to be one."""
         reranker = self._load_reranker(search)
         queries = self._encode(search)
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             stages, order = self._rank(search, queries)
             order = _above_recall_threshold(search, order)
             hits, gone = self._fetch(search, order, stages, len(order) if reranker else search.options.top_k)
-            if not gone or attempt == ATTEMPTS:
+            if not gone:
                 break  # else documents have changed since recall, which therefore left out their new versions
         return reranker, hits
 
-    def _load_reranker(self, search: _Search) -> RerankerLike | None:
+    def _load_reranker(self, search: Search) -> RerankerLike | None:
         """The reranker, if this search wants one; loaded before the deadline's clock runs."""
         if search.options.rerank is False:
             return None
@@ -259,7 +244,7 @@ class Retriever:
             )
         return reranker
 
-    def _encode(self, search: _Search) -> Queries:
+    def _encode(self, search: Search) -> Queries:
         dense: list[float] | None = None
         if search.options.mode is not Mode.LEXICAL:
             dense = list(self._vector(search))
@@ -274,7 +259,7 @@ class Retriever:
             step.note = f"{len(lexical.indices)} terms in {', '.join(likely)}"
         return Queries(dense, lexical, likely if len(held) > 1 else ())
 
-    def _vector(self, search: _Search) -> Sequence[float]:
+    def _vector(self, search: Search) -> Sequence[float]:
         if search.vector is None:
             with search.recorder.step("embed", 1) as step:
                 search.vector = self._embed(search.query, search.instruction)
@@ -288,7 +273,7 @@ class Retriever:
         embedder = await asyncio.to_thread(self._embedder)  # which may have to be loaded
         return _as_list(await embed_queries_async(embedder, [query], instruction))
 
-    def _rank(self, search: _Search, queries: Queries) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
+    def _rank(self, search: Search, queries: Queries) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
         """Each ranker's stages by point, and the points in recall order with the score that ordered them."""
         options = search.options
         with search.recorder.step("recall", 0) as step:
@@ -303,7 +288,7 @@ class Retriever:
             recalled = self._complete(search, queries, recalled)
         return _fuse(search, recalled)
 
-    def _complete(self, search: _Search, queries: Queries, recalled: Recalled) -> Recalled:
+    def _complete(self, search: Search, queries: Queries, recalled: Recalled) -> Recalled:
         with search.recorder.step("complete", len(recalled.ids)) as step:
             full = complete(self._client, self._collection, queries, recalled)
             step.returned = len(full.ids)
@@ -312,7 +297,7 @@ class Retriever:
         return full
 
     def _fetch(
-        self, search: _Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int
+        self, search: Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int
     ) -> tuple[list[Hit], int]:
         """Hits of the first `wanted` points that still exist, in recall order, and how many before them do not any more."""
         hits: list[Hit] = []
@@ -352,7 +337,7 @@ def _diverse(records: Sequence[models.Record], recalled: Recalled, top_k: int, l
     return [to_hit(found[point], score=stages[point].score, stages={Mode.DENSE.value: stages[point]}) for point in chosen]
 
 
-def _fuse(search: _Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
+def _fuse(search: Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stage]], list[tuple[str, float]]]:
     options = search.options
     with search.recorder.step("fuse", len(recalled.ids)) as step:
         match options.fusion:
@@ -369,7 +354,7 @@ def _fuse(search: _Search, recalled: Recalled) -> tuple[dict[str, dict[str, Stag
     return stages, [(point, scores[point]) for point in kept]
 
 
-def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> list[tuple[str, float]]:
+def _above_recall_threshold(search: Search, order: list[tuple[str, float]]) -> list[tuple[str, float]]:
     threshold = search.options.recall_threshold
     if threshold is None:
         return order
@@ -379,33 +364,14 @@ def _above_recall_threshold(search: _Search, order: list[tuple[str, float]]) -> 
     return kept
 
 
-def _to_score(search: _Search, hits: Sequence[Hit]) -> dict[str, Any]:
+def _to_score(search: Search, hits: Sequence[Hit]) -> dict[str, Any]:
     """What `rerank` and `arerank` take of a search."""
     documents, deadline = [embedding_text(hit) for hit in hits], search.options.rerank_deadline
     return {"query": search.query, "documents": documents, "instruction": search.instruction, "deadline": deadline}
 
 
-def _place(search: _Search, step: Step, hits: Sequence[Hit], result: Reranked) -> list[Hit]:
+def _place(search: Search, step: Step, hits: Sequence[Hit], result: Reranked) -> list[Hit]:
     after = placed(hits, result, search.options)
     search.deadline_reached = after.unscored > 0
     step.returned, step.note = len(after.hits), after.note
     return after.hits
-
-
-def _finished(search: _Search, hits: Sequence[Hit]) -> Hits:
-    with search.recorder.step("trim", len(hits)) as step:
-        hits = hits[: search.options.top_k]
-        step.returned, step.note = len(hits), f"top_k {search.options.top_k}"
-    return Hits(hits, _trace(search) if search.explain else None)
-
-
-def _trace(search: _Search) -> Trace:
-    return Trace(
-        query=search.query,
-        mode=search.options.mode,
-        fusion=search.options.fusion if search.options.mode is Mode.HYBRID else None,
-        instruction=search.instruction,
-        language=search.language,
-        steps=tuple(search.recorder.steps),
-        deadline_reached=search.deadline_reached,
-    )

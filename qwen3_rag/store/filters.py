@@ -27,6 +27,7 @@ from typing import Any, cast
 
 from qdrant_client import models
 
+from qwen3_rag.checks import lone_surrogate
 from qwen3_rag.errors import FilterError
 from qwen3_rag.store.points import METADATA, OWN_FIELDS
 
@@ -359,10 +360,8 @@ def _finite(path: str, value: float) -> float:
 
 
 def _unicode(path: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise FilterError(f"Filter on {path!r}: {text!r} is not valid Unicode, so no stored text equals it. Decode it properly.") from None
+    if lone_surrogate(text) is not None:
+        raise FilterError(f"Filter on {path!r}: {text!r} is not valid Unicode, so no stored text equals it. Decode it properly.")
     return text
 
 

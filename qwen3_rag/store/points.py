@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from qdrant_client import models
 
+from qwen3_rag.checks import lone_surrogate
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.types import Chunk, Document, Hit, Passage, Stage, context_line
 
@@ -53,6 +54,14 @@ def point_id(document_id: str, content_hash: str, occurrence: int) -> str:
 def passage_point_id(passage_id: str) -> str:
     """The id of the point that holds a passage, whatever text its own id is. No chunk has such a point id."""
     return str(uuid.uuid5(NAMESPACE, f"passage:{passage_id}"))
+
+
+def chunk_point_id(chunk_id: str) -> str | None:
+    """The point of an ingested chunk, whose id is that point's own; None for what can be no such id."""
+    try:
+        return str(uuid.UUID(chunk_id))
+    except ValueError:
+        return None
 
 
 def assign_point_ids(chunks: Sequence[Chunk]) -> list[str]:
@@ -225,9 +234,7 @@ def _check_value(value: Any, of: str, key: str) -> None:
 
 
 def _check_unicode(text: str, of: str, what: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if (place := lone_surrogate(text)) is not None:
         raise ConfigurationError(
-            f"The {what} of {of} is not valid Unicode: a lone surrogate at character {error.start}. Decode it properly, or replace it."
-        ) from None
+            f"The {what} of {of} is not valid Unicode: a lone surrogate at character {place}. Decode it properly, or replace it."
+        )

@@ -19,6 +19,7 @@ from llama_index.vector_stores.qwen3_rag.substrings import points_holding
 from llama_index.vector_stores.qwen3_rag.threads import asynchronous
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from qwen3_rag.checks import listed
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.knowledge_base import KnowledgeBase
 from qwen3_rag.models.base import EmbedderLike, RerankerLike, embed_documents_async
@@ -164,7 +165,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
 
         Those asked for by id come in that order, all others in the order of their points.
         """
-        node_ids = [node_ids] if isinstance(node_ids, str) else node_ids
+        node_ids = None if node_ids is None else listed(node_ids)
         if node_ids is None:
             return list(self._nodes(self._passages.select(self.filter(filters))))
         if filters is None or not filters.filters:
@@ -197,7 +198,7 @@ class Qwen3VectorStore(BasePydanticVectorStore):
             ConfigurationError: neither is given. `clear` deletes all.
         """
         _refuse(delete_kwargs)
-        node_ids = [node_ids] if isinstance(node_ids, str) else node_ids
+        node_ids = None if node_ids is None else listed(node_ids)
         conditions = self.filter(filters)
         if node_ids is None and conditions is None:
             raise ConfigurationError("delete_nodes needs node ids or filters. To delete every node: clear().")

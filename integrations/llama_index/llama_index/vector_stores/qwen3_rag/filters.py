@@ -9,7 +9,6 @@ others wrote, where the metadata has no such key of its own. A group without fil
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from qdrant_client import models
 
 from qwen3_rag.errors import FilterError
 from qwen3_rag.store.filters import build_filter, payload_path
-from qwen3_rag.store.points import METADATA, passage_point_id
+from qwen3_rag.store.points import METADATA, chunk_point_id, passage_point_id
 
 Holding = Callable[[str, str], models.Condition]
 """(payload path, text) → the condition that a value there holds the text, whatever its case. Only the store can tell."""
@@ -63,7 +62,7 @@ def of_documents(document_ids: Sequence[str]) -> models.Condition:
 
 def of_nodes(node_ids: Sequence[str]) -> models.Condition:
     """The nodes of these ids."""
-    points = (point for node_id in node_ids for point in (passage_point_id(node_id), _chunk_id(node_id)) if point)
+    points = (point for node_id in node_ids for point in (passage_point_id(node_id), chunk_point_id(node_id)) if point)
     return models.HasIdCondition(has_id=list(dict.fromkeys(points)))
 
 
@@ -137,11 +136,3 @@ def _empty(key: str) -> models.Condition:
 
 def _plain(filters: dict[str, Any]) -> models.Condition:
     return build_filter(filters) or models.Filter(must=[])
-
-
-def _chunk_id(node_id: str) -> str | None:
-    """The point of an ingested chunk, whose id is that point's own."""
-    try:
-        return str(uuid.UUID(node_id))
-    except ValueError:
-        return None
