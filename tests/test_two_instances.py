@@ -113,7 +113,7 @@ def test_documents_that_go_all_the_time_end_a_search_all_the_same(tmp_path: Path
         monkeypatch.setattr(kb._client, "retrieve", lambda *_, **__: [])
         hits = kb.search("zebra rule", explain=True)
     assert hits == []
-    assert [step.note for step in hits.trace.steps if step.name == "fetch"] == ["1 deleted since recall"] * 4
+    assert [step.note for step in hits.trace.steps if step.name == "fetch"] == ["1 deleted or replaced since recall"] * 4
 
 
 @pytest.mark.timeout(60)

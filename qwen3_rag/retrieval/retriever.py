@@ -180,7 +180,7 @@ class Retriever:
             if options.recall_threshold is not None and Mode(self._settings.mode) is Mode.DENSE:  # in other modes it is no cosine
                 near = {point: score for point, score in recalled.dense.items() if score >= options.recall_threshold}
                 recalled = Recalled(near, {})
-            records = self._client.retrieve(self._collection, recalled.ids, with_payload=True, with_vectors=[DENSE])
+            records = self._records(recalled.ids, self.hidden(), with_vectors=[DENSE])
             if len(records) == len(recalled.ids):
                 break
         return Hits(_diverse(records, recalled, options.top_k, lambda_mult))
@@ -299,20 +299,28 @@ class Retriever:
     def _fetch(
         self, search: Search, order: list[tuple[str, float]], stages: dict[str, dict[str, Stage]], wanted: int
     ) -> tuple[list[Hit], int]:
-        """Hits of the first `wanted` points that still exist, in recall order, and how many before them do not any more."""
+        """Hits of the first `wanted` points that are still served, in recall order, and how many before them are not any more."""
         hits: list[Hit] = []
-        asked = 0
+        asked, hidden = 0, self.hidden()  # read once, or a document could be met in its old version and then in its new one
         with search.recorder.step("fetch", len(order)) as step:
             while len(hits) < wanted and asked < len(order):
                 part = order[asked : asked + wanted - len(hits)]
                 asked += len(part)
-                records = self._client.retrieve(self._collection, [point for point, _ in part], with_payload=True, with_vectors=False)
+                records = self._records([point for point, _ in part], hidden)
                 found = {str(record.id): record for record in records}
                 hits += [to_hit(found[point], score=score, stages=stages[point]) for point, score in part if point in found]
             step.returned = len(hits)
             gone = asked - len(hits)
-            step.note = f"{gone} deleted since recall" if gone else ""
+            step.note = f"{gone} deleted or replaced since recall" if gone else ""
         return hits, gone
+
+    def _records(self, points: Sequence[str], hidden: Collection[str], with_vectors: bool | list[str] = False) -> list[models.Record]:
+        """What is still there of `points`, and not hidden since recall.
+
+        Recall may have begun before a document's new version was hidden and written, and found both.
+        """
+        served = [point for point in points if point not in hidden]
+        return self._client.retrieve(self._collection, served, with_payload=True, with_vectors=with_vectors)
 
 
 def _provider(value: Any, method: str) -> Callable[[], Any]:

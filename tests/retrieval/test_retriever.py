@@ -316,7 +316,31 @@ def test_points_deleted_meanwhile_make_room_for_the_next(client: QdrantClient) -
     hits = retriever(forgetful).search("signing keys", top_k=2, explain=True)
     assert names(hits) == names(best)[1:]
     assert hits.trace is not None
-    assert any("1 deleted since recall" in step.note for step in hits.trace.steps)
+    assert any("1 deleted or replaced since recall" in step.note for step in hits.trace.steps)
+
+
+@pytest.mark.parametrize("diverse", [False, True])
+def test_points_hidden_while_recall_ran_are_left_out_and_recall_is_asked_again(client: QdrantClient, diverse: bool) -> None:
+    def found(hidden: Callable[[], frozenset[str]]) -> list[str]:
+        searching = Retriever(client, "documents", EMBEDDER, None, RetrievalSettings(), lambda: {"en": 1}, hidden=hidden)
+        search = searching.search_diverse if diverse else searching.search
+        return [hit.point_id for hit in search("signing keys", top_k=3)]
+
+    before = found(frozenset)
+    read: list[int] = []
+
+    def late() -> frozenset[str]:  # a batch begins right behind the first look
+        read.append(1)
+        return frozenset(before[:1] if len(read) > 1 else ())
+
+    def restless() -> frozenset[str]:  # and another one with every look
+        read.append(1)
+        return frozenset(before[:1] if len(read) % 2 == 0 else ())
+
+    assert len(before) == 3
+    assert found(late) == found(lambda: frozenset(before[:1]))
+    read.clear()
+    assert not set(found(restless)) & set(before[:1])
 
 
 def test_equal_passages_keep_one_order_and_are_all_returned() -> None:
