@@ -87,7 +87,7 @@ def dense(name: str) -> Rank:
     """Exact search with an embedder of this package."""
     from qwen3_rag.models import Embedder
 
-    embedder = Embedder.load(name)
+    embedder = Embedder.load(name, dtype="float32")
 
     def rank(chunks: Sequence[Chunk], asked: Sequence[str]) -> NDArray[np.float32]:
         passages = np.asarray(embedder.embed_documents([chunk.embedding_text for chunk in chunks]))

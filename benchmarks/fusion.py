@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", help="collections to measure; may be repeated")
     options = parser.parse_args()
     require(options.data)
-    results = run(Embedder.load(options.embedder), [load(options.data / name) for name in options.sets or SETS])
+    results = run(Embedder.load(options.embedder, dtype="float32"), [load(options.data / name) for name in options.sets or SETS])
     RESULTS.write_text(json.dumps({"embedder": options.embedder, "depth": DEPTH, **results}, indent=2) + "\n", encoding="utf-8")
 
 

@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     require(options.data)
     sets = [from_pairs(options.data, name) for name in CHOSEN_ON] + [from_collection(options.data, name) for name in REPORTED]
-    dense = {item.name: cosines(item, Embedder.load(options.embedder)) for item in sets}
+    dense = {item.name: cosines(item, Embedder.load(options.embedder, dtype="float32")) for item in sets}
     rows = []
     for weights in CONSTANTS:
         lexical = {item.name: term_scores(item, weights) for item in sets}

@@ -1,7 +1,8 @@
 """How LangChain and LlamaIndex users ingest and search a folder in this process: sentence-transformers and Qdrant's local mode on disk.
 
-Both get the same model folder, the same token budget a chunk counted by the same tokenizer, and the same batch size. Files are read as
-text, by their own loaders. Nothing here knows this package.
+Both get the same model folder, the same token budget a chunk counted by the same tokenizer, and the same batch size. They compute in
+float32, as they do unless told otherwise, or in another `dtype`. Files are read as text, by their own loaders. Nothing here knows this
+package.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PACKAGES = (
 class LangChain:
     """DirectoryLoader, RecursiveCharacterTextSplitter, HuggingFaceEmbeddings, QdrantVectorStore."""
 
-    def __init__(self, model: Path, tokens: int) -> None:
+    def __init__(self, model: Path, tokens: int, dtype: str = "float32") -> None:
         from langchain_huggingface import HuggingFaceEmbeddings
         from langchain_text_splitters import RecursiveCharacterTextSplitter
         from transformers import AutoTokenizer
@@ -39,7 +40,7 @@ class LangChain:
         self._splitter = RecursiveCharacterTextSplitter.from_huggingface_tokenizer(tokenizer, chunk_size=tokens, chunk_overlap=0)
         self._embeddings = HuggingFaceEmbeddings(
             model_name=str(model),
-            model_kwargs={"device": "cpu"},
+            model_kwargs={"device": "cpu", "model_kwargs": {"dtype": dtype}},
             encode_kwargs={"batch_size": BATCH},
             query_encode_kwargs={"prompt_name": "query"},
         )
@@ -68,14 +69,14 @@ class LangChain:
 class LlamaIndex:
     """SimpleDirectoryReader, SentenceSplitter, HuggingFaceEmbedding, IngestionPipeline, QdrantVectorStore."""
 
-    def __init__(self, model: Path, tokens: int) -> None:
+    def __init__(self, model: Path, tokens: int, dtype: str = "float32") -> None:
         from llama_index.core.node_parser import SentenceSplitter
         from llama_index.embeddings.huggingface import HuggingFaceEmbedding
         from transformers import AutoTokenizer
 
         tokenizer: Any = AutoTokenizer.from_pretrained(model)
         self._splitter = SentenceSplitter(chunk_size=tokens, chunk_overlap=0, tokenizer=tokenizer.tokenize)
-        self._embedding = HuggingFaceEmbedding(str(model), device="cpu", embed_batch_size=BATCH)
+        self._embedding = HuggingFaceEmbedding(str(model), device="cpu", embed_batch_size=BATCH, model_kwargs={"dtype": dtype})
 
     def ingest(self, folder: Path, target: Path) -> int:
         """Everything from files to vectors on disk; returns the number of chunks."""

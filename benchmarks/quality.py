@@ -3,7 +3,8 @@
     python -m benchmarks.quality [--embedder nano] [--data ../shared/data] [--set NAME …]
 
 Per collection: dense search that is exact (no store), then dense, lexical and hybrid search through `KnowledgeBase`; then lexical
-search with several languages in one knowledge base. Prints a table and writes benchmarks/results/quality.json.
+search with several languages in one knowledge base. Vectors are computed in float32, on any machine. Prints a table and writes
+benchmarks/results/quality.json.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", help="collections to measure; may be repeated")
     options = parser.parse_args()
     require(options.data)
-    embedder = Embedder.load(options.embedder)
+    embedder = Embedder.load(options.embedder, dtype="float32")
     collections = [load(options.data / name) for name in options.sets or SETS]
     results = {collection.name: measure(collection, embedder) for collection in collections}
     together = [collection for collection in collections if collection.name in LANGUAGES]

@@ -257,24 +257,28 @@ def models(as_json: AsJson = False) -> None:
 def fidelity(
     embedder: Embedder = None,
     reranker: Annotated[str | None, typer.Option(help="Hub id or local folder. Without --embedder, it alone is compared.")] = None,
-    quantization: Annotated[str, typer.Option(help="What is compared with float32.")] = "int8",
+    quantization: Annotated[
+        str | None, typer.Option(help="What is compared with float32.", show_default="int8, or none where --dtype is given")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Compare this format with float32: bfloat16 or float16.")] = None,
     texts: Annotated[Path | None, typer.Option(help="A file with one text per line.", show_default="built-in texts")] = None,
     kb: Annotated[Path | None, typer.Option("--kb", help="Take the texts, and the embedder, of this knowledge base.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How close a quantized model stays to float32, and how much faster it is on this machine."""
+    """How close a quantized or rounded model stays to float32, and how much faster it is on this machine."""
     if texts is not None and kb is not None:
         raise typer.BadParameter("--texts and --kb exclude each other: the texts come from one of them")
     from qwen3_rag.models.fidelity import measure_embedder, measure_reranker
 
     settings = _settings(kb=kb, embedder=embedder)
     sample = _sample(settings, texts, from_kb=kb is not None)
+    how = {"dtype": dtype or "float32", "quantization": quantization or ("int8" if dtype is None else "none")}
     reports = []
     if embedder is not None or reranker is None:
         name = embedder or (_remembered_embedder(settings) if kb is not None else settings.embedder) or DEFAULT_EMBEDDER
-        reports.append(measure_embedder(name, quantization, sample))
+        reports.append(measure_embedder(name, sample, **how))
     if reranker is not None:
-        reports.append(measure_reranker(reranker, quantization, sample))
+        reports.append(measure_reranker(reranker, sample, **how))
     if as_json:
         _print_json([report.to_dict() for report in reports])
     else:

@@ -127,8 +127,8 @@ def _verdict(report: FidelityReport) -> str:
     close = report.fidelity.is_close
     kept = "[green]stays close to float32[/]" if close else "[yellow]strays from float32[/]"
     faster = f"is {report.speed:.1f} times as fast here" if report.speed >= 1 else "is [yellow]slower[/] here"
-    advice = "use it" if close and report.speed >= 1 else "leave quantization off" if not close else "it saves memory only"
-    return f"{report.quantization} {kept} and {faster}: {advice}."
+    advice = "use it" if close and report.speed >= 1 else "stay with float32" if not close else "it saves memory only"
+    return f"{report.candidate} {kept} and {faster}: {advice}."
 
 
 def _print_whole(console: Console, table: Table) -> None:

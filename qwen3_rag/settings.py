@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     embedder: str | None = Field(None, description="Hub id, local folder or `nano`. Unset: what the knowledge base was made with.")
     reranker: str | None = Field(None, description="Hub id, local folder or `off`. Unset: the one that goes with the embedder.")
     dim: int | None = Field(None, ge=1, description="Embedding dimension. Unset: the model's own.")
-    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16. auto: bfloat16 where it is native.")
     device: str = Field("auto", description="auto, cpu, cuda, mps, …")
     model_quantization: str = Field("none", description="none, or int8 for models on the CPU.")
     instruction: str | None = Field(None, description="Task for queries, in English. Unset: the paper's web search task.")

@@ -40,6 +40,12 @@ def test_table_and_verdict(run: Run):
     assert result.stdout.splitlines()[-1].startswith("int8 ")
 
 
+def test_another_format(run: Run):
+    result = run("--embedder", "nano", "--dtype", "bfloat16")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].startswith("bfloat16 stays close to float32")
+
+
 def test_texts_of_a_file(run: Run, tmp_path: Path):
     (tmp_path / "lines.txt").write_text("one text\n\nanother text\nand a third\n", encoding="utf-8")
     (report,) = json.loads(run("--embedder", "nano", "--texts", "lines.txt", "--json").stdout)
@@ -63,6 +69,8 @@ def test_texts_and_embedder_of_a_knowledge_base(run: Run, tmp_path: Path):
         (("--texts", "short.txt"), "at least two texts"),
         (("--kb", "nowhere"), "There is no knowledge base"),
         (("--quantization", "int3"), "no quantization 'int3'"),
+        (("--dtype", "float8"), "no dtype 'float8'"),
+        (("--dtype", "bfloat16", "--quantization", "int8"), "quantization='int8' computes everything else in float32"),
     ],
 )
 def test_errors_are_ours(run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str):
@@ -80,12 +88,12 @@ def test_two_sources_of_texts_are_wrong_usage(run: Run):
     ("fidelity", "speed", "verdict"),
     [
         (VectorFidelity(40, 0.999, 0.99, 0.98, 0.95), 1.9, "int8 stays close to float32 and is 1.9 times as fast here: use it."),
-        (VectorFidelity(40, 0.95, 0.9, 0.8, 0.5), 1.9, "int8 strays from float32 and is 1.9 times as fast here: leave quantization off."),
+        (VectorFidelity(40, 0.95, 0.9, 0.8, 0.5), 1.9, "int8 strays from float32 and is 1.9 times as fast here: stay with float32."),
         (ScoreFidelity(160, 0.99, 0.01), 0.8, "int8 stays close to float32 and is slower here: it saves memory only."),
     ],
 )
 def test_verdicts(fidelity: VectorFidelity | ScoreFidelity, speed: float, verdict: str, capsys: pytest.CaptureFixture[str]):
     from rich.console import Console
 
-    rendering.show_fidelity(Console(width=200), [FidelityReport("model", "int8", fidelity, speed)])
+    rendering.show_fidelity(Console(width=200), [FidelityReport("model", "float32", "int8", fidelity, speed)])
     assert verdict in capsys.readouterr().out

@@ -23,7 +23,7 @@ MOST_LOST_TOGETHER = 0.015
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return Embedder.load("nano")
+    return Embedder.load("nano", dtype="float32")
 
 
 @pytest.mark.parametrize("name", LEAST)

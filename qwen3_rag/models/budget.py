@@ -61,10 +61,11 @@ class Footprint:
         return cls(numbers * dtype.itemsize)
 
 
-def choose_budget(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> TokenBudget:
-    """The budget for a network: what computes well on `device`, or what half of the free memory holds if that is less."""
-    preferred = CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS
-    fits = int(_SHARE_OF_FREE * free_bytes(device)) // Footprint.of(config, dtype).bytes_per_token
+def choose_budget(config: Qwen3Config, dtype: torch.dtype, device: torch.device, lanes: int = 1) -> TokenBudget:
+    """The budget for a network: what each of its lanes computes well on `device`, or what half of the free memory holds if that is less."""
+    preferred = CPU_TOKENS * lanes if device.type == "cpu" else ACCELERATOR_TOKENS
+    held = torch.float32 if device.type == "cpu" else dtype  # there what goes from layer to layer is, whatever weights are in
+    fits = int(_SHARE_OF_FREE * free_bytes(device)) // Footprint.of(config, held).bytes_per_token
     return TokenBudget(min(preferred, fits))
 
 

@@ -1,7 +1,7 @@
 """How close a faster model stays to its reference: vectors, neighbours, scores, and how much faster it is.
 
 The comparisons take anything with the methods of `Embedder` and `Reranker`, and do not know what makes the second one faster.
-`measure_embedder` and `measure_reranker` load a model in float32 and quantized, on the CPU, and put the numbers together.
+`measure_embedder` and `measure_reranker` load a model in float32 and as it is asked for, on the CPU, and put the numbers together.
 """
 
 from __future__ import annotations
@@ -63,17 +63,27 @@ class ScoreFidelity:
 
 @dataclass(frozen=True, slots=True)
 class FidelityReport:
-    """One model in float32 beside itself under `quantization`. `speed` is float32's time over the candidate's: above 1 is faster."""
+    """One model in float32 beside itself in `dtype` and under `quantization`.
+
+    `speed` is float32's time over the candidate's: above 1 is faster.
+    """
 
     model: str
+    dtype: str
     quantization: str
     fidelity: VectorFidelity | ScoreFidelity
     speed: float
+
+    @property
+    def candidate(self) -> str:
+        """What is compared with float32, in a word."""
+        return self.quantization if self.quantization != "none" else self.dtype
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
             "model": self.model,
+            "dtype": self.dtype,
             "quantization": self.quantization,
             "is_close": self.fidelity.is_close,
             "speed": self.speed,
@@ -81,8 +91,8 @@ class FidelityReport:
         }
 
 
-def measure_embedder(model: str, quantization: str, texts: Sequence[str]) -> FidelityReport:
-    """Compare an embedding model with itself under `quantization`, and time both.
+def measure_embedder(model: str, texts: Sequence[str], *, dtype: str = "float32", quantization: str = "none") -> FidelityReport:
+    """Compare an embedding model in float32 with itself in `dtype` and under `quantization`, and time both.
 
     Raises:
         MissingExtraError, ConfigurationError, ModelError: as of `Embedder.load`.
@@ -92,15 +102,17 @@ def measure_embedder(model: str, quantization: str, texts: Sequence[str]) -> Fid
 
     _check_count("texts", texts)
     reference = Embedder.load(model, dtype="float32", device="cpu")
-    candidate = Embedder.load(model, dtype="float32", device="cpu", quantization=quantization)
+    candidate = Embedder.load(model, dtype=dtype, device="cpu", quantization=quantization)
     fidelity = compare_embedders(reference, candidate, texts)
     timed = _portion(texts)
     speed = speed_ratio(lambda: reference.embed_documents(timed), lambda: candidate.embed_documents(timed))
-    return FidelityReport(reference.model, quantization, fidelity, speed)
+    return FidelityReport(reference.model, dtype, quantization, fidelity, speed)
 
 
-def measure_reranker(model: str, quantization: str, texts: Sequence[str]) -> FidelityReport:
-    """Compare a reranking model with itself under `quantization`, and time both. Some of the texts serve as queries, evenly spread.
+def measure_reranker(model: str, texts: Sequence[str], *, dtype: str = "float32", quantization: str = "none") -> FidelityReport:
+    """Compare a reranking model in float32 with itself in `dtype` and under `quantization`, and time both.
+
+    Some of the texts serve as queries, evenly spread.
 
     Raises:
         MissingExtraError, ConfigurationError, ModelError: as of `Reranker.load`.
@@ -112,11 +124,11 @@ def measure_reranker(model: str, quantization: str, texts: Sequence[str]) -> Fid
     documents = texts[:MEASURED_DOCUMENTS]
     queries = documents[:: max(1, len(documents) // MEASURED_QUERIES)][:MEASURED_QUERIES]
     reference = Reranker.load(model, dtype="float32", device="cpu")
-    candidate = Reranker.load(model, dtype="float32", device="cpu", quantization=quantization)
+    candidate = Reranker.load(model, dtype=dtype, device="cpu", quantization=quantization)
     fidelity = compare_rerankers(reference, candidate, queries, documents)
     timed = _portion(documents)
     speed = speed_ratio(lambda: reference.score(queries[0], timed), lambda: candidate.score(queries[0], timed))
-    return FidelityReport(reference.model, quantization, fidelity, speed)
+    return FidelityReport(reference.model, dtype, quantization, fidelity, speed)
 
 
 def compare_embedders(reference: EmbedderLike, candidate: EmbedderLike, texts: Sequence[str]) -> VectorFidelity:

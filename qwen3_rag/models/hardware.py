@@ -1,7 +1,7 @@
 """Which device and which floating point format to compute with. Imports torch, so it is imported by `loading` alone.
 
-"auto" never picks bfloat16 where it is emulated: there it is several times slower than float32. Nor does it round a checkpoint that is
-stored more finely than bfloat16 (float16, float32): such weights are computed in float32 unless another dtype is asked for.
+"auto" is bfloat16 where that is computed natively, whatever weights are stored in: it is the format that the official models were trained
+in. Elsewhere it is emulated, and several times slower than float32.
 """
 
 from __future__ import annotations
@@ -46,10 +46,8 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def select_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
-    """The format called `name`; for `"auto"` bfloat16 if `device` computes it natively and the weights are stored in it, else float32.
-
-    `stored` is the format of the weights as safetensors spells it: `BF16`, `F16`, `F32`.
+def select_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The format called `name`; for `"auto"` bfloat16 if `device` computes it natively, else float32.
 
     Raises:
         ConfigurationError: unknown name.
@@ -59,7 +57,7 @@ def select_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
     except ValueError:
         raise ConfigurationError(f"There is no dtype {name!r}. `dtype` can be: {', '.join(DType)}.") from None
     if choice is DType.AUTO:
-        choice = DType.BFLOAT16 if stored == "BF16" and computes_bfloat16(device) else DType.FLOAT32
+        choice = DType.BFLOAT16 if computes_bfloat16(device) else DType.FLOAT32
     return {DType.FLOAT32: torch.float32, DType.BFLOAT16: torch.bfloat16, DType.FLOAT16: torch.float16}[choice]
 
 

@@ -62,8 +62,8 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
     target, reduced = select_device(device), select_quantization(quantization)
     if reduced is ModelQuantization.INT8:
         dtype = "float32" if dtype == "auto" else dtype  # what int8 is computed beside
-        check_int8(target, select_dtype(dtype, target, stored=""))
-    select_dtype(dtype, target, stored="")
+        check_int8(target, select_dtype(dtype, target))
+    chosen = select_dtype(dtype, target)
     check_kind(model, kind)
     located = locate(model, kind)
     checkpoint = Checkpoint.open(located.folder)
@@ -73,7 +73,7 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
             f"The tokenizer in {located.folder} has ids up to {tokenizer.highest_id}, the weights know {checkpoint.vocabulary}. "
             "They are not of one checkpoint; download it again."
         )
-    body = _load_body(checkpoint, target, select_dtype(dtype, target, checkpoint.stored_dtype))
+    body = _load_body(checkpoint, target, chosen)
     if reduced is ModelQuantization.INT8:
         quantize_linears(body)
     return Loaded(located.name, checkpoint, tokenizer, Inference(body, located.name), asked)

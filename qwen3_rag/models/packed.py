@@ -42,9 +42,10 @@ class PackedForward:
     def _states(self, hidden: torch.Tensor, positions: torch.Tensor, kernel: Kernel, last: torch.Tensor) -> torch.Tensor:
         """What `__call__` returns, from the row's token vectors, (1, tokens, hidden), and positions, (1, tokens)."""
         model = self._model
-        rotation: Angles = model.rotary_emb(hidden, positions)
         if fused.can_fuse(model, hidden):
-            return self._fused(hidden[0], fused.Rotation.of(*rotation), kernel, last)
+            hidden = hidden.float()
+            return self._fused(hidden[0], fused.Rotation.of(*model.rotary_emb(hidden, positions)), kernel, last)
+        rotation: Angles = model.rotary_emb(hidden, positions)
         for layer in model.layers[:-1]:
             hidden = layer(hidden, position_embeddings=rotation, kernel=kernel)
         states: torch.Tensor = model.norm(_last_layer(model.layers[-1], hidden, rotation, kernel, last))

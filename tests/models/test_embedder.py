@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def embedder(tiny: Path) -> Embedder:
-    return Embedder.load(str(tiny), device="cpu")
+    return Embedder.load(str(tiny), dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_one_by_one_equals_any_batch(embedder: Embedder) -> None:
 
 def test_small_budget_changes_nothing(tiny: Path, embedder: Embedder) -> None:
     texts = ["key " * count for count in range(60)]
-    other = Embedder.load(str(tiny), device="cpu")
+    other = Embedder.load(str(tiny), dtype="float32", device="cpu")
     other._loaded.inference.budget.tokens = 50
     np.testing.assert_allclose(other.embed_documents(texts), embedder.embed_documents(texts), atol=TOLERANCE)
 
@@ -69,7 +69,7 @@ def test_small_budget_changes_nothing(tiny: Path, embedder: Embedder) -> None:
 @pytest.mark.parametrize("head", [True, False], ids=["causal-lm", "bare-model"])
 @pytest.mark.parametrize("adds_end", [True, False], ids=["tokenizer-adds-end", "tokenizer-does-not"])
 def test_every_way_of_saving_gives_the_same_vectors(tmp_path: Path, embedder: Embedder, head: bool, adds_end: bool) -> None:
-    other = Embedder.load(str(make_checkpoint(tmp_path, head=head, adds_end=adds_end)), device="cpu")
+    other = Embedder.load(str(make_checkpoint(tmp_path, head=head, adds_end=adds_end)), dtype="float32", device="cpu")
     np.testing.assert_allclose(other.embed_documents(["", "keys"]), embedder.embed_documents(["", "keys"]), atol=TOLERANCE)
 
 
@@ -136,7 +136,7 @@ def test_impossible_dims_are_refused_with_the_range(embedder: Embedder, tiny: Pa
 
 
 def test_default_dim_is_part_of_the_space(embedder: Embedder, tiny: Path) -> None:
-    short = Embedder.load(str(tiny), dim=40, device="cpu")
+    short = Embedder.load(str(tiny), dim=40, dtype="float32", device="cpu")
     assert (short.dim, short.hidden_size, short.embed_queries(["keys"]).shape) == (40, 64, (1, 40))
     assert short.embed_documents(["keys"], dim=64).shape == (1, 64)
     assert short.fingerprint != embedder.fingerprint
@@ -186,8 +186,9 @@ def test_it_is_what_the_other_rooms_expect(embedder: Embedder) -> None:
     assert isinstance(embedder, EmbedderLike)
 
 
-def test_non_finite_output_is_an_error_and_leaves_the_embedder_usable(tiny: Path) -> None:
-    embedder = Embedder.load(str(tiny), device="cpu")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_non_finite_output_is_an_error_and_leaves_the_embedder_usable(tiny: Path, dtype: str) -> None:
+    embedder = Embedder.load(str(tiny), dtype=dtype, device="cpu")
     weight = embedder._loaded.inference.model.layers[0].mlp.down_proj.weight
     before = embedder.embed_documents(["keys"])
     kept = weight[0, 0].item()

@@ -13,7 +13,15 @@ import pytest
 from qwen3_rag.errors import ConfigurationError
 from qwen3_rag.models import fidelity
 from qwen3_rag.models.base import EmbedderLike, RerankerLike
-from qwen3_rag.models.fidelity import compare_embedders, compare_rerankers, measure_embedder, measure_reranker, spearman, speed_ratio
+from qwen3_rag.models.fidelity import (
+    VectorFidelity,
+    compare_embedders,
+    compare_rerankers,
+    measure_embedder,
+    measure_reranker,
+    spearman,
+    speed_ratio,
+)
 from qwen3_rag.models.sample_texts import SAMPLE_TEXTS
 
 
@@ -107,15 +115,22 @@ def test_no_query():
 
 
 def test_report_of_an_embedder():
-    report = measure_embedder("nano", "none", SAMPLE_TEXTS)
+    report = measure_embedder("nano", SAMPLE_TEXTS)
     written = json.loads(json.dumps(report.to_dict()))
     assert (written["model"], written["quantization"], written["texts"], written["is_close"]) == ("nano", "none", 40, True)
     assert written["mean"] == pytest.approx(1.0)
     assert written["speed"] > 0
 
 
+def test_bfloat16_stays_close_on_nano():
+    report = measure_embedder("nano", SAMPLE_TEXTS, dtype="bfloat16")
+    assert (report.candidate, report.to_dict()["dtype"], report.to_dict()["quantization"]) == ("bfloat16", "bfloat16", "none")
+    assert isinstance(report.fidelity, VectorFidelity)
+    assert 0.9999 < report.fidelity.minimum <= report.fidelity.mean < 1 - 1e-7
+
+
 def test_report_of_a_reranker(tiny: Path):
-    written = measure_reranker(str(tiny), "none", SAMPLE_TEXTS[:5]).to_dict()
+    written = measure_reranker(str(tiny), SAMPLE_TEXTS[:5]).to_dict()
     assert (written["pairs"], written["spearman"], written["max_difference"]) == (20, pytest.approx(1.0), 0.0)
 
 

@@ -19,7 +19,8 @@ AMX_WITHOUT_BF16 = "flags\t\t: fpu avx2 amx_tile amx_int8\nbugs\t\t: avx512_bf16
 def test_cpu_flags(cpuinfo: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cpu_description", lambda: cpuinfo)
     expected = torch.bfloat16 if native else torch.float32
-    assert hardware.select_dtype("auto", torch.device("cpu"), "BF16") == expected
+    assert hardware.select_dtype("auto", torch.device("cpu")) == expected
+    assert hardware.select_dtype("float32", torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.parametrize(("capability", "native"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
@@ -29,14 +30,8 @@ def test_cuda_capability(capability: tuple[int, int], native: bool, monkeypatch:
 
 
 def test_mps_computes_float32_unless_told_otherwise() -> None:
-    assert hardware.select_dtype("auto", torch.device("mps"), "BF16") == torch.float32
-    assert hardware.select_dtype("bfloat16", torch.device("mps"), "BF16") == torch.bfloat16
-
-
-@pytest.mark.parametrize("stored", ["F32", "F16"])
-def test_auto_does_not_round_finer_weights(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "cpu_description", lambda: AMX)
-    assert hardware.select_dtype("auto", torch.device("cpu"), stored) == torch.float32
+    assert hardware.select_dtype("auto", torch.device("mps")) == torch.float32
+    assert hardware.select_dtype("bfloat16", torch.device("mps")) == torch.bfloat16
 
 
 @pytest.mark.parametrize(

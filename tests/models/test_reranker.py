@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def reranker(tiny: Path) -> Reranker:
-    return Reranker.load(str(tiny), device="cpu")
+    return Reranker.load(str(tiny), dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_an_untied_head_is_used(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path, tied=False, adds_end=False)
     expected = [Reference(folder, max_tokens=512).score("keys", document) for document in ("locks", "the night shift")]
     np.testing.assert_allclose(
-        Reranker.load(str(folder), device="cpu").score("keys", ["locks", "the night shift"]), expected, atol=TOLERANCE
+        Reranker.load(str(folder), dtype="float32", device="cpu").score("keys", ["locks", "the night shift"]), expected, atol=TOLERANCE
     )
 
 

@@ -102,7 +102,7 @@ def test_the_teacher_is_asked_as_the_embedder_is(tmp_path: Path, tiny: Path):
     pairs = [Pair(f"q{number}", f"d{number}", instruction="Find rules" if number % 2 else None) for number in range(8)]
     data = Batches(pairs, plan(pairs, 8, 1), 2, 0)
     network = Network.load(str(tiny), ModelKind.EMBEDDER)
-    itself = ModelTeacher(Embedder.load(str(tiny)))
+    itself = ModelTeacher(Embedder.load(str(tiny), dtype="float32"))
     settings = embedder_settings(tmp_path, tiny, dims=[64], contrastive_weight=0, distillation_weight=1)
     items, loss = EmbedderTrainer(network, settings, data, itself).prepared(data[0])
     assert loss(network(items)).item() == pytest.approx(0, abs=1e-4)

@@ -26,7 +26,7 @@ TASK = "Find the runbook for an alarm"
 
 
 def test_vectors_are_those_of_the_core(nano: Embedder):
-    embeddings = Qwen3Embeddings("nano")
+    embeddings = Qwen3Embeddings("nano", dtype="float32")
     np.testing.assert_allclose(embeddings.embed_documents(["a key", "b"]), nano.embed_documents(["a key", "b"]), atol=1e-6)
     np.testing.assert_allclose(embeddings.embed_query("a key"), nano.embed_queries(["a key"])[0], atol=1e-6)
     assert embeddings.embed_documents([]) == []

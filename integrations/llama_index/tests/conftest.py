@@ -20,7 +20,7 @@ from tests.fakes import HashEmbedder, OverlapReranker
 
 @pytest.fixture(scope="session")
 def nano() -> Embedder:
-    return Embedder.load("nano")
+    return Embedder.load("nano", dtype="float32")
 
 
 @pytest.fixture(params=["folder", "memory"])

@@ -39,7 +39,7 @@ class Recording(HashEmbedder):
 
 
 def test_nano_is_the_cores(nano: Embedder):
-    model = Qwen3Embedding("nano", dim=128, instruction="Find the page")
+    model = Qwen3Embedding("nano", dim=128, instruction="Find the page", dtype="float32")
     assert model.get_query_embedding("keys") == pytest.approx(nano.embed_queries(["keys"], "Find the page", 128)[0].tolist(), abs=1e-6)
     assert model.get_text_embedding("keys") == pytest.approx(nano.embed_documents(["keys"], 128)[0].tolist(), abs=1e-6)
     assert np.linalg.norm(model.get_text_embedding("keys")) == pytest.approx(1)

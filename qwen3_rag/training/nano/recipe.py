@@ -133,7 +133,7 @@ def _taught(places: Places, data: Round, weak: Sequence[Path], say: Say) -> tupl
 def _on_axes_of(model: Path, texts: Sequence[str], vectors: Vectors, dim: int) -> Vectors:
     """The teacher's vectors turned to the first `dim` axes of a model, filled up with zeros to its width."""
     sample = drawn(len(texts), SEED)
-    student = Embedder.load(str(model))
+    student = Embedder.load(str(model), dtype="float32")
     known = np.asarray(student.embed_documents([texts[place] for place in sample], dim))
     return turned(vectors, known, sample, student.dim)
 
