@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qwen3_rag.errors import ConfigurationError
+
 
 def listed(ids: str | Iterable[str]) -> list[str]:
-    """Ids in a list. A string is one id: its letters may be ids, too."""
-    return [ids] if isinstance(ids, str) else list(ids)
+    """Ids in a list. A string is one id: its letters may be ids, too.
+
+    Raises:
+        ConfigurationError: something else than strings.
+    """
+    found = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    for each in found:
+        if not isinstance(each, str):
+            raise ConfigurationError(f"Ids are strings, and {each!r} is none. Give one, or several in a list.")
+    return found
 
 
 def lone_surrogate(text: str) -> int | None:

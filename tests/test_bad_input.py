@@ -288,6 +288,15 @@ def test_what_is_no_source_is_refused(kb: KnowledgeBase, sources: object):
     assert_unchanged(kb)
 
 
+@pytest.mark.parametrize("ids", [None, 5, b"a", ["a", 5], [["a"]]], ids=str)
+def test_what_is_no_id_deletes_nothing(kb: KnowledgeBase, ids: object):
+    with pytest.raises(ConfigurationError, match=r"Ids are strings"):
+        kb.delete(ids)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"Ids are strings"):
+        kb.passages().delete(ids)  # type: ignore[arg-type]
+    assert_unchanged(kb)
+
+
 @pytest.mark.parametrize("query", [None, ["otter"], "otter \ud800"], ids=["none", "list", "surrogate"])
 def test_what_is_no_query_is_refused(kb: KnowledgeBase, query: object):
     with pytest.raises(ConfigurationError, match="query"):
