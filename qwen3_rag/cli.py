@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ def ingest(
     exclude: Annotated[list[str] | None, typer.Option(help="Glob of files to leave out; may be repeated.")] = None,
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code of all documents, instead of detecting it.")] = None,
     chunk_tokens: Annotated[int | None, typer.Option(help="Most tokens of a chunk.")] = None,
-    max_delete_share: Annotated[float | None, typer.Option(help="Share of a folder's documents that may vanish.")] = None,
+    max_delete_share: Annotated[float | None, typer.Option(help="Share of a folder's documents that may vanish, where ten do.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Embed everything anew.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +99,7 @@ def ingest(
     with KnowledgeBase.open(settings=settings) as base:
         report = base.ingest(paths, force=force)
     if as_json:
-        _print_json(report.to_dict())
+        rendering.print_json(report.to_dict())
     else:
         rendering.show_report(out, report)
     if not report.ok:
@@ -159,7 +158,7 @@ def search(
         empty = not hits and (state := base.status()).documents == state.passages == 0
     if as_json:
         found = [hit.to_dict() for hit in hits]
-        _print_json({"hits": found, "trace": hits.trace and hits.trace.to_dict()} if explain else found)
+        rendering.print_json({"hits": found, "trace": hits.trace and hits.trace.to_dict()} if explain else found)
     elif empty:
         folder = escape(str(settings.kb))
         out.print(
@@ -179,7 +178,7 @@ def status(kb: Kb = None, as_json: AsJson = False) -> None:
     with _existing(_settings(kb=kb)) as base:
         state = base.status().to_dict()
     if as_json:
-        _print_json(state)
+        rendering.print_json(state)
     else:
         rendering.show_fields(out, state)
 
@@ -193,7 +192,7 @@ def documents(kb: Kb = None, as_json: AsJson = False) -> None:
             for item in base.documents()
         ]
     if as_json:
-        _print_json(rows)
+        rendering.print_json(rows)
     else:
         rendering.show_table(
             out,
@@ -216,7 +215,7 @@ def delete(
             raise ConfigurationError(f"Not in this knowledge base: {', '.join(missing)}. Nothing was deleted. See: qwen3-rag documents")
         deleted = base.delete(wanted)
     if as_json:
-        _print_json({"deleted": deleted})
+        rendering.print_json({"deleted": deleted})
     else:
         out.print(f"{deleted} deleted")
 
@@ -230,7 +229,7 @@ def failures(kb: Kb = None, as_json: AsJson = False) -> None:
             for item in base.failures()
         ]
     if as_json:
-        _print_json(rows)
+        rendering.print_json(rows)
     elif not rows:
         out.print("No failures.")
     else:
@@ -248,7 +247,7 @@ def models(as_json: AsJson = False) -> None:
 
     rows = [asdict(item) for item in known_models()]
     if as_json:
-        _print_json(rows)
+        rendering.print_json(rows)
     else:
         rendering.show_table(out, tuple(rows[0]), (tuple(row.values()) for row in rows))
 
@@ -280,7 +279,7 @@ def fidelity(
     if reranker is not None:
         reports.append(measure_reranker(reranker, sample, **how))
     if as_json:
-        _print_json([report.to_dict() for report in reports])
+        rendering.print_json([report.to_dict() for report in reports])
     else:
         rendering.show_fidelity(out, reports)
 
@@ -305,7 +304,7 @@ def current(kb: Kb = None, as_json: AsJson = False) -> None:
     _require_catalog(settings)
     found, wanted = database_versions(settings.catalog)
     if as_json:
-        _print_json({"current": found, "wanted": wanted})
+        rendering.print_json({"current": found, "wanted": wanted})
     else:
         out.print(f"catalog: {found or 'empty'}; this package: {wanted}")
 
@@ -394,7 +393,3 @@ def _file_id(name: str) -> str:
     """The id that a file has as a document: its folder resolved, its own name kept even if it is a link."""
     path = Path(name).absolute()
     return (path.parent.resolve() / path.name).as_posix()
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=not rendering.is_unicode(sys.stdout), indent=2, default=str))

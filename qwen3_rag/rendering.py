@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,12 @@ def print_anything() -> None:
 def is_unicode(stream: TextIO) -> bool:
     """Whether a stream takes every character."""
     return (stream.encoding or "").lower().startswith("utf")
+
+
+def print_json(value: Any) -> None:
+    """To standard output; what its encoding lacks is escaped."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=2, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def show_hits(console: Console, hits: Hits, query: str, *, width: int = 420) -> None:

@@ -35,6 +35,8 @@ MEMORY = ":memory:"
 """As the folder of a knowledge base: nothing is kept. For tests."""
 
 PREFIX = "QWEN3_RAG_"
+LANGUAGE_CODE = re.compile("[A-Za-z]{2,3}([-_].+)?")
+"""ISO 639-1, with a region if need be."""
 _OF_OTHERS = re.compile(r"TEST_.+|(.+_)?SERVICE_(HOST|PORT(_.+)?)|(.+_)?PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?")
 """What follows the prefix in variables that are no settings: what tests are told, and what Kubernetes tells of services whose names begin
 with `qwen3-rag`."""
@@ -212,14 +214,16 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(512, ge=16, description="Most tokens of a chunk, its context line included.")
     chunk_overlap: int = Field(0, ge=0, description="Tokens shared by neighbouring chunks.")
     language: str | None = Field(
-        None, pattern="^[A-Za-z]{2,3}([-_].+)?$", description="ISO 639-1 code of all documents, such as de. Unset: detected."
+        None, pattern=f"^{LANGUAGE_CODE.pattern}$", description="ISO 639-1 code of all documents, such as de. Unset: detected."
     )
     include: Annotated[tuple[str, ...], Field((), description="Globs of files to ingest. Unset: every readable format.")]
     exclude: Annotated[tuple[str, ...], Field((), description="Globs of files to leave out.")]
     max_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Larger files are refused.")
 
     workers: int = Field(4, ge=1, description="Files read at the same time.")
-    max_delete_share: float = Field(0.5, ge=0, le=1, description="A sync that would delete more than this share stops instead; 0: any.")
+    max_delete_share: float = Field(
+        0.5, ge=0, le=1, description="A sync that would delete more than this share, and ten documents at least, stops instead; 0: any."
+    )
 
     mode: Mode = Field(Mode.HYBRID, description="hybrid, dense or lexical.")
     fusion: Fusion = Field(Fusion.COMPLETED, description="completed, rrf or dbsf.")

@@ -270,3 +270,10 @@ def test_every_verb_has_help(run: Run, verb: str):
 def test_help_has_examples(run: Run):
     for verb in ("ingest", "search"):
         assert f"Example: qwen3-rag {verb}" in run(verb, "--help").stdout
+
+
+def test_json_survives_an_output_of_few_characters(monkeypatch: pytest.MonkeyPatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    rendering.print_json({"question": "Schlüssel 鍵"})
+    assert json.loads(written.getvalue()) == {"question": "Schlüssel 鍵"}

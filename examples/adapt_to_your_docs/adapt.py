@@ -41,6 +41,8 @@ def main(server: list[str]) -> None:
     if server:
         train("synthesize", "--url", server[0], "--model", server[1])
         shutil.copy("synthetic.jsonl", "pairs.jsonl")
+    for made in ("runs", "handbook-nano"):  # of an earlier adaptation, perhaps with other questions
+        shutil.rmtree(made, ignore_errors=True)
     for step in ("mine", "embedder --stage weak", "embedder --stage supervised", "merge", "export"):
         train(*step.split())
 

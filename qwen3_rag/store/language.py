@@ -108,6 +108,14 @@ def primary(code: str | None) -> str | None:
     return _ALIASES.get(subtag, subtag) or None
 
 
+def can_tell(language: str) -> bool:
+    """Whether texts in `language`, a primary subtag, are ever found to be in it; else they are taken for another language."""
+    alone = {name for _, _, name in _SCRIPTS if name not in _BY_SCRIPT and name not in ("han", "kana")} | {"ja", "zh"}
+    return language in alone or (
+        any(language in among for among in _BY_SCRIPT.values()) and language in {code for code, _ in _ranking("A text.")}
+    )
+
+
 def detect(text: str) -> str:
     """Language of a text; `FALLBACK` where it has none (empty, numbers, code)."""
     return _detect(text[:_SAMPLE]) or FALLBACK

@@ -28,10 +28,12 @@ class RunData:
     @property
     def digest(self) -> str:
         """The same for the same pairs in the same order."""
-        digest = hashlib.sha256()
-        for pair in self.pairs:
-            digest.update(pair.to_line().encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+        return _digest(pair.to_line() for pair in self.pairs)
+
+    @property
+    def dev_digest(self) -> str:
+        """The same for the same questions of the same documents."""
+        return _digest([*self.dev.documents, *(repr(question) for question in self.dev.questions)])
 
 
 def open_data(settings: Training) -> RunData:
@@ -55,6 +57,13 @@ def open_data(settings: Training) -> RunData:
 def open_dev(settings: Training) -> Judged:
     """Only what the model of these settings is judged by."""
     return _split(list(deduplicated(read_pairs(*settings.pairs))) if not settings.dev else [], settings)[1]
+
+
+def _digest(texts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _checked(pairs: Iterable[Pair]) -> Iterator[Pair]:

@@ -152,6 +152,8 @@ def _changed(base: str, checkpoint: Path) -> str:
 
 
 def _origin(settings: Exporting, record: dict[str, Any]) -> tuple[ModelKind, str, Training | None]:
+    if not settings.checkpoint.is_dir():
+        raise ConfigurationError(f"There is no folder {settings.checkpoint}. Name the one that holds the model: --checkpoint")
     base = settings.base or record.get("origin", {}).get("model")
     if base is None:
         raise ConfigurationError(f"{settings.checkpoint} does not say what it was trained from. Name the model to compare with: --base")

@@ -62,17 +62,22 @@ def merge_checkpoints(folders: Sequence[str | Path], target: str | Path, weights
         weights: how much each counts, positive; None counts all alike.
 
     Raises:
-        ConfigurationError: fewer than two folders, weights that do not fit, or a target that is not empty.
+        ConfigurationError: fewer than two folders, weights that do not fit, or a target that is not empty or cannot be made.
         ModelFormatError: a folder without weights, with an unmerged LoRA adapter, or of another shape than the first.
     """
     sources, place = [Path(folder) for folder in folders], Path(target)
     shares = _checked_weights(len(sources), weights)
-    if place.exists() and any(place.iterdir()):
+    if place.is_dir() and any(place.iterdir()):
         raise ConfigurationError(f"{place} is not empty. Name a new folder for the merged checkpoint.")
     for source in sources:
         _check_folder(source)
     merged = _merged(sources, shares)
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{place} cannot be made: {error.strerror or error}. Name a new folder for the merged checkpoint."
+        ) from None
     for file in sources[0].iterdir():
         if file.is_file() and file.name != WEIGHTS:
             shutil.copy2(file, place / file.name)

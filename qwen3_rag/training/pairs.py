@@ -19,7 +19,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag.errors import TrainingDataError
+from qwen3_rag.checks import lone_surrogate
+from qwen3_rag.errors import ConfigurationError, TrainingDataError
 
 SCORES = "scores"
 """The key of a line that holds a teacher's logits: the positive's, then those of all its negatives."""
@@ -82,10 +83,30 @@ def read_pairs(*paths: str | Path) -> Iterator[Pair]:
             raise TrainingDataError(f"{path} is not UTF-8 text: {error}. Convert it first.") from error
 
 
-def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> int:
-    """Write pairs into a file, whole or not at all; returns how many."""
+def check_output(path: str | Path) -> None:
+    """Make the folder of a file that is to be written, before anything is done for it.
+
+    Raises:
+        ConfigurationError: the file cannot be written there.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        reason = "it is a folder" if target.is_dir() else "" if os.access(target.parent, os.W_OK) else "its folder cannot be written to"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise ConfigurationError(f"{target.absolute()} cannot be written: {reason}. Name another file.")
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> int:
+    """Write pairs into a file, whole or not at all; returns how many.
+
+    Raises:
+        ConfigurationError: there is no place for the file.
+    """
+    target = Path(path)
+    check_output(target)
     partial = target.with_name(f"{target.name}.partial")
     count = 0
     with partial.open("w", encoding="utf-8") as file:
@@ -168,6 +189,7 @@ def _parsed(line: str, where: str) -> Pair:
         values = json.loads(line)
     except json.JSONDecodeError as error:
         raise TrainingDataError(f"{where}: not JSON ({error.msg} at character {error.pos}). Each line is one object.") from None
+    check_characters(line, values, where)
     if not isinstance(values, dict):
         raise TrainingDataError(f"{where}: a pair is a JSON object with at least query and positive, not {type(values).__name__}.")
     for name in ("query", "positive"):
@@ -181,6 +203,22 @@ def _parsed(line: str, where: str) -> Pair:
         extra={name: value for name, value in values.items() if name not in _FIELDS},
         **{name: _text(values.get(name), name, where) for name in _TEXTS},
     )
+
+
+def check_characters(line: str, values: Any, where: str) -> None:
+    """Refuse half of a character, which JSON can escape and no file or tokenizer takes.
+
+    Raises:
+        TrainingDataError: naming `where`, and the escape.
+    """
+    if "\\ud" not in line.lower():  # the only way for it into a file that is UTF-8
+        return
+    text = json.dumps(values, ensure_ascii=False)
+    if (place := lone_surrogate(text)) is not None:
+        raise TrainingDataError(
+            f"{where}: \\u{ord(text[place]):04x} is half of a character, as is left where a text is cut in the middle of one. "
+            "Take it out, or write the text again from where it came from."
+        )
 
 
 def _negatives(value: Any, where: str) -> tuple[str, ...]:

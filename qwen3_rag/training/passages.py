@@ -10,8 +10,9 @@ from typing import Any
 
 from qwen3_rag.errors import TrainingDataError
 from qwen3_rag.passages import Passages
+from qwen3_rag.settings import LANGUAGE_CODE
 from qwen3_rag.store.language import detect
-from qwen3_rag.training.pairs import fingerprint
+from qwen3_rag.training.pairs import check_characters, fingerprint
 from qwen3_rag.types import Hit, Passage
 
 _TEXTS = ("title", "language", "source")
@@ -72,5 +73,8 @@ def _parsed(line: str, number: int, path: str | Path) -> Passage:
     for name in _TEXTS:
         if not isinstance(values.get(name), str | None):
             raise TrainingDataError(f"{path}, line {number}: {name!r} is a text, not {type(values[name]).__name__}.")
+    if values.get("language") and not LANGUAGE_CODE.fullmatch(values["language"]):
+        raise TrainingDataError(f"{path}, line {number}: {values['language']!r} is no code of a language, such as en or pt-BR.")
+    check_characters(line, values, f"{path}, line {number}")
     known: dict[str, Any] = {name: values.get(name) or None for name in _TEXTS}
     return Passage(str(values.get("id") or values.get("_id") or number), values["text"], **known)

@@ -113,7 +113,13 @@ def _record(settings: Training, kind: ModelKind, network: Network, data: RunData
         "base_revision": network.checkpoint.revision,
         "origin": origin_of(settings.model, network.checkpoint),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings), default=str)),
-        "data": {"pairs": len(data.pairs), "leaked": data.leaked, "digest": data.digest, "dev": data.dev.name},
+        "data": {
+            "pairs": len(data.pairs),
+            "leaked": data.leaked,
+            "digest": data.digest,
+            "dev": data.dev.name,
+            "dev_digest": data.dev_digest,
+        },
     }
 
 
@@ -125,7 +131,9 @@ def _check_folder(output: Path, record: dict[str, Any]) -> None:
     """
     known = read_record(output)
     if known and _lasting(known) != _lasting(record):
-        raise ConfigurationError(f"{output} holds a run with other settings or pairs. Name a new output folder, or delete it.")
+        raise ConfigurationError(
+            f"{output.absolute()} holds a run with other settings, pairs or dev questions. Name a new output folder, or delete it."
+        )
 
 
 def _keep(output: Path, record: dict[str, Any]) -> None:
@@ -144,7 +152,8 @@ def origin_of(model: str, checkpoint: Checkpoint) -> dict[str, str]:
 
 def _lasting(record: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in record["settings"].items() if name not in _FREE}
-    return {"settings": kept, "digest": record["data"]["digest"], "base": record["base_revision"], "kind": record["kind"]}
+    digests = [record["data"].get(name) for name in ("digest", "dev_digest")]
+    return {"settings": kept, "digests": digests, "base": record["base_revision"], "kind": record["kind"]}
 
 
 def _batches(settings: Training, data: RunData, console: Console) -> Batches:

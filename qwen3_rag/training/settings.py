@@ -348,7 +348,8 @@ def _stages(file: Path, table: str, found: dict[str, Any], known: list[str]) -> 
 
 
 def _invalid(table: str, faults: str, file: Path) -> ConfigurationError:
-    return ConfigurationError(f"Settings of [{table}] are not valid: {faults}. Correct them in {file.absolute()}.")
+    place = f"in {file.absolute()}, or among the options" if file.is_file() else "among the options"
+    return ConfigurationError(f"Settings of [{table}] are not valid: {faults}. Correct them {place}.")
 
 
 def _fault(name: str, kind: str, message: str, known: list[str]) -> str:

@@ -13,7 +13,7 @@ from qwen3_rag.models.base import EmbedderLike, RerankerLike
 from qwen3_rag.models.binding import OFF, ModelBinding, ModelChoice
 from qwen3_rag.settings import CATALOG_FILE, Settings
 from qwen3_rag.training.mining import mine
-from qwen3_rag.training.pairs import Pair, read_pairs, write_pairs
+from qwen3_rag.training.pairs import Pair, check_output, read_pairs, write_pairs
 from qwen3_rag.training.passages import passages_of, read_passages
 from qwen3_rag.training.searching import ExactSearcher, KnowledgeBaseSearcher, Searcher
 from qwen3_rag.training.settings import MiningSettings
@@ -56,6 +56,7 @@ def mine_files(settings: MiningSettings) -> tuple[int, int]:
     """
     if not settings.pairs:
         raise ConfigurationError("Say which pairs need negatives: `pairs` under [mine], or --pairs FILE.")
+    check_output(settings.output)
     found = 0
 
     def counted(pairs: Iterator[Pair]) -> Iterator[Pair]:

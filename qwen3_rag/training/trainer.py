@@ -32,6 +32,7 @@ WEIGHTS = "trained.safetensors"
 COMPLETE = "complete"
 _CHECKPOINTS = "checkpoint-"
 KEPT = 2
+"""Checkpoints. transformers would count and delete what a user has put beside them under a similar name."""
 
 
 class PackedTrainer(Trainer):
@@ -126,7 +127,10 @@ class PackedTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         processes.wait()
         if self.is_world_process_zero():
-            (Path(str(self.args.output_dir)) / f"{_CHECKPOINTS}{self.state.global_step}" / COMPLETE).touch()
+            own = _checkpoints(Path(str(self.args.output_dir)))
+            (own[self.state.global_step] / COMPLETE).touch()
+            for step in sorted(own)[:-KEPT]:
+                shutil.rmtree(own[step])
 
 
 class _StepsAsSet(TrainerCallback):
@@ -167,7 +171,6 @@ def training_arguments(settings: Training, steps: int) -> TrainingArguments:
         max_grad_norm=settings.clip,
         logging_steps=settings.log_every,
         save_steps=settings.save_every,
-        save_total_limit=KEPT,
         use_cpu=settings.device == "cpu",
         ddp_backend="gloo" if settings.device == "cpu" and processes.launched() > 1 else None,
         seed=settings.seed,
@@ -197,12 +200,18 @@ def start_processes(settings: Training) -> None:
 def last_checkpoint(output: Path) -> Path | None:
     """The newest complete checkpoint of a run; incomplete ones are deleted."""
     complete: dict[int, Path] = {}
-    for folder in output.glob(f"{_CHECKPOINTS}*"):
+    for step, folder in _checkpoints(output).items():
         if (folder / COMPLETE).is_file():
-            complete[int(folder.name.removeprefix(_CHECKPOINTS))] = folder
+            complete[step] = folder
         elif processes.rank() == 0:
             shutil.rmtree(folder)
     return complete[max(complete)] if complete else None
+
+
+def _checkpoints(output: Path) -> dict[int, Path]:
+    """A run's own checkpoints by step: what has more in its name than a step is a user's copy."""
+    found = {folder.name.removeprefix(_CHECKPOINTS): folder for folder in output.glob(f"{_CHECKPOINTS}*") if folder.is_dir()}
+    return {int(step): folder for step, folder in found.items() if step.isdecimal()}
 
 
 def _passed_through(batches: list[list[Example]]) -> dict[str, list[Example]]:

@@ -111,6 +111,11 @@ def test_sentence_transformers_computes_the_same(name: str, tmp_path: Path, dev:
     assert theirs["ids"].count(embedder.tokenizer.token_to_id("<|endoftext|>") or theirs["ids"][-1]) == 1
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, dev: Path):
+    with pytest.raises(ConfigurationError, match=r"There is no folder .*typo"):
+        export_model(Exporting(checkpoint=tmp_path / "typo", output=tmp_path / "out", dev=(dev,)), QUIET)
+
+
 def test_an_export_is_the_checkpoint_with_a_card(tmp_path: Path, dev: Path):
     folder = exported(nano_folder(), tmp_path, dev)
     assert (folder / "model.safetensors").read_bytes() == (nano_folder() / "model.safetensors").read_bytes()

@@ -100,6 +100,9 @@ def test_what_cannot_be_merged(tmp_path: Path):
         merge_checkpoints([first, first], tmp_path / "out", [1, 0])
     with pytest.raises(ConfigurationError, match="not empty"):
         merge_checkpoints([first, first], first)
+    for place in (first / "model.safetensors", first / "model.safetensors" / "out"):
+        with pytest.raises(ConfigurationError, match="cannot be made"):
+            merge_checkpoints([first, first], place)
     with pytest.raises(ModelFormatError, match=r"c\.weight"):
         merge_checkpoints([first, checkpoint(tmp_path / "2", 2, **{"c.weight": torch.ones(1)})], tmp_path / "out")
     with pytest.raises(ModelFormatError, match="shape"):

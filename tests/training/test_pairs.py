@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.errors import TrainingDataError
+from qwen3_rag.errors import ConfigurationError, TrainingDataError
 from qwen3_rag.training.leakage import LeakageCheck, Part
 from qwen3_rag.training.pairs import Pair, Task, deduplicated, fingerprint, held_back, read_pairs, teacher_scores, write_pairs
 
@@ -57,6 +57,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path):
         ('{"query": "a", "positive": "b", "negatives": [""]}', "list of texts"),
         ('{"query": "a", "positive": "b", "task": "cooking"}', "Known: retrieval, bitext"),
         ('{"query": "a", "positive": "b", "instruction": 5}', "'instruction' is a text"),
+        (r'{"query": "a \ud83d", "positive": "b"}', r"\\ud83d is half of a character"),
+        (r'{"query": "a", "positive": "b", "note": ["\UDE00"]}'.replace("U", "u"), r"\\ude00 is half of a character"),
     ],
 )
 def test_faults_name_file_and_line(tmp_path: Path, line: str, fault: str):
@@ -67,6 +69,19 @@ def test_faults_name_file_and_line(tmp_path: Path, line: str, fault: str):
     with pytest.raises(TrainingDataError, match=fault) as caught:
         next(pairs)
     assert "pairs.jsonl, line 3" in str(caught.value)
+
+
+def test_whole_characters_may_be_escaped(tmp_path: Path):
+    (tmp_path / "pairs.jsonl").write_text(r'{"query": "a \ud83d\ude00", "positive": "b \\ud83d"}', encoding="utf-8")
+    assert list(read_pairs(tmp_path / "pairs.jsonl")) == [Pair("a 😀", r"b \ud83d")]
+
+
+@pytest.mark.parametrize("place", ["folder", "pairs.jsonl/x.jsonl"])
+def test_where_pairs_cannot_be_written(tmp_path: Path, place: str):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "pairs.jsonl").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot be written: .*Name another file"):
+        write_pairs(tmp_path / place, PAIRS)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path):

@@ -304,6 +304,33 @@ def test_how_often_is_logged_and_saved_may_change_when_a_run_goes_on(tmp_path: P
     assert {folder.name for folder in (tmp_path / "run").glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-9"}
 
 
+def test_copies_of_checkpoints_are_the_users_own(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    changed = {"max_steps": 12, "save_every": 3, "evaluate_every": 1000}
+    stop_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_embedder(embedder_settings(tmp_path, tiny, "run", **changed), QUIET)
+    run = tmp_path / "run"
+    shutil.copytree(run / "checkpoint-3", run / "checkpoint-3-good")
+    (run / "checkpoint-notes").mkdir()
+    (run / "checkpoint-torn").write_text("a file", encoding="utf-8")
+    train_embedder(embedder_settings(tmp_path, tiny, "run", **changed), QUIET)
+    names = {path.name for path in run.glob("checkpoint-*")}
+    assert names == {"checkpoint-3-good", "checkpoint-notes", "checkpoint-torn", "checkpoint-9", "checkpoint-12"}
+
+
+def test_a_run_does_not_go_on_with_another_dev_set(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = embedder_settings(tmp_path, tiny, "run", max_steps=6, evaluate_every=1000)
+    stop_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_embedder(settings, QUIET)
+    before = (tmp_path / "dev.jsonl").read_bytes()
+    write_pairs(tmp_path / "dev.jsonl", [Pair("something else", "another passage")])
+    with pytest.raises(ConfigurationError, match="dev questions"):
+        train_embedder(settings, QUIET)
+    (tmp_path / "dev.jsonl").write_bytes(before)
+    train_embedder(settings, QUIET)
+
+
 @pytest.mark.parametrize(
     ("kind", "changed"),
     [

@@ -101,6 +101,12 @@ def test_nothing_is_passed_over_in_silence(tmp_path: Path, kind: type, table: st
         read_settings(kind, table, file, None, {"model": "nano", "pairs": ["x"], "output": "y"} if table == "embedder" else {})
 
 
+def test_a_fault_of_an_option_is_not_looked_for_in_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"missing.*Correct them among the options\.$"):
+        read_settings(Merging, "merge", None, None, {"output": "y"})
+
+
 def test_stages_count_only_where_they_are_asked_for(tmp_path: Path):
     file = tmp_path / "train.toml"
     file.write_text("[embedder]\nmodel = 'nano'\n[embedder.warm]\npairs = ['a']\noutput = 'o'\nrates = { norm = 0 }\n", encoding="utf-8")

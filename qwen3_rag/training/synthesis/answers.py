@@ -5,7 +5,6 @@ What is wrong becomes a sentence that the model can be told. It knows neither se
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from json import JSONDecoder
@@ -13,7 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from qwen3_rag.store.language import detect_query
+from qwen3_rag.store.language import can_tell, detect_query, primary
 from qwen3_rag.training.pairs import Task
 from qwen3_rag.training.synthesis.prompts import LANGUAGES
 from qwen3_rag.training.synthesis.tasks import Difficulty
@@ -21,7 +20,9 @@ from qwen3_rag.training.synthesis.tasks import Difficulty
 MOST_CHARACTERS = 2000
 _FEWEST_WORDS = 5
 """Shorter texts are names and keywords, in which no language can be told."""
-_THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+_THOUGHTS_END = "</think>"
+_THOUGHTS = re.compile(r"<think>.*\Z", re.DOTALL)
+"""Of which nothing but the beginning is there."""
 _GIVES_AWAY = re.compile(r"\b(the|this|that)\s+(above\s+|given\s+|provided\s+)?(passage|text|document|excerpt|paragraph)\b", re.IGNORECASE)
 
 Model = TypeVar("Model", bound="Answer")
@@ -133,10 +134,12 @@ WRITTEN: Mapping[Task, type[Written]] = {
 def parse(text: str, model: type[Model]) -> Model:
     """The answer that `text` holds, bare, in a fence, after thoughts or among other words.
 
+    Thoughts may lack their beginning: some templates put it into the prompt.
+
     Raises:
         AnswerError: there is no JSON object, or a field of it is missing or wrong.
     """
-    found = _first_object(_THOUGHTS.sub("", text))
+    found = _first_object(_THOUGHTS.sub("", text.rpartition(_THOUGHTS_END)[2]))
     if found is None:
         raise AnswerError("There is no complete JSON object in it.")
     try:
@@ -182,16 +185,17 @@ def check_choice(chosen: Configuration, roles: int, types: Mapping[str, str]) ->
 
 
 def check_language(text: str, wanted: str, others: tuple[str, ...]) -> None:
-    """Refuse a text of some length that is in one of the `others` rather than in the language `wanted`.
+    """Refuse a text of some length that is in one of the `others` rather than in the language `wanted`, where that can be told.
 
     Raises:
         AnswerError: naming both.
     """
-    if len(text.split()) < _FEWEST_WORDS and text.isascii():
+    language = primary(wanted)
+    if language is None or not can_tell(language) or (len(text.split()) < _FEWEST_WORDS and text.isascii()):
         return
-    found = detect_query(text, (wanted, *others))
-    if found != wanted:
-        names = [LANGUAGES.get(code, code) for code in (wanted, found)]
+    found = detect_query(text, (language, *(primary(other) or other for other in others)))
+    if found != language:
+        names = [LANGUAGES.get(code, code) for code in (language, found)]
         raise AnswerError(f"It was to be written in {names[0]} and looks like {names[1]}.")
 
 
@@ -201,7 +205,7 @@ def _first_object(text: str) -> dict[str, Any] | None:
     while start >= 0:
         try:
             value, _ = decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, a thousand brackets
             start = text.find("{", start + 1)
             continue
         return value if isinstance(value, dict) else None

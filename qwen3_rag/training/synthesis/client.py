@@ -133,11 +133,15 @@ def _completion(answer: ChatCompletion, url: str) -> Completion:
             "in /v1."
         )
     choice, usage = answer.choices[0], answer.usage
-    return Completion(
-        text=choice.message.content or "",
-        finish=choice.finish_reason or "stop",
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
+    message = getattr(choice, "message", None)
+    text: object = getattr(message, "content", None)
+    if message is None or not isinstance(text, str | None):
+        raise RemoteResponseError(
+            f"The language model's server at {url} answers with a choice whose message has no text: {_quoted(str(choice))}. Check that it "
+            "serves chat completions."
+        )
+    return Completion.of(
+        text, choice.finish_reason or "stop", getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
     )
 
 

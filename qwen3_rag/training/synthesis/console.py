@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,7 +22,7 @@ def show_dry_run(console: Console, settings: SynthesisSettings, *, as_json: bool
     """The prompts of the first passages, then how many calls a run would make."""
     planned = dry_run(settings)
     if as_json:
-        print(json.dumps(planned.to_dict(), ensure_ascii=False, indent=2))
+        rendering.print_json(planned.to_dict())
         return
     for messages in planned.prompts:
         for message in messages:
@@ -44,7 +43,7 @@ def show_synthesis(
     with _bar(server) as progress:
         report = synthesize(settings, server, filters, api_key=api_key, progress=progress).to_dict()
     if as_json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
+        rendering.print_json(report)
     else:
         faults, refused = report.pop("faults"), report.pop("refused")
         rendering.show_fields(console, report)

@@ -26,6 +26,13 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    @classmethod
+    def of(cls, text: object, finish: object = "stop", prompt_tokens: object = 0, completion_tokens: object = 0) -> Self:
+        """From whatever a server put into these: what is no text is empty, what is no number is 0, half a character is a question mark."""
+        tokens = [value if isinstance(value, int) else 0 for value in (prompt_tokens, completion_tokens)]
+        known = text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else ""
+        return cls(known, str(finish), *tokens)
+
 
 class Journal:
     """Answers by key, in one file that one process writes at a time.
@@ -102,7 +109,7 @@ def key_of(**identity: Any) -> str:
 def _parsed(line: bytes) -> tuple[str, Completion] | None:
     try:
         values = json.loads(line.decode("utf-8", "surrogatepass"))
-        return values.pop("key"), Completion(**values)
+        return values.pop("key"), Completion.of(**values)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -29,7 +29,7 @@ LENGTHS = ((4, 8), (8, 16), (16, 30))
 SHORT = (2, 6)
 CALLS_PER_PAIR = 2
 MOST_REFUSED = 20
-"""So many pairs in a row that the server refuses are no matter of their passages."""
+"""So many passages in a row that the server refuses are no matter of the passages."""
 _CONFUSED_WITH = ("en", "de", "fr", "es", "it", "zh", "ja", "ru")
 """Languages that a model falls into when it was asked for another."""
 
@@ -122,7 +122,8 @@ class Generation:
         self._journal = journal
         self._progress = progress
         self._fault: Exception | None = None
-        self._refused_in_a_row = 0
+        self._refused_in_a_row: set[str] = set()
+        self._passages = 0
         self.tally = Tally(0)
 
     async def run(self, jobs: Sequence[Job]) -> list[Pair]:
@@ -135,6 +136,7 @@ class Generation:
             TrainingError: the most that may be spent was spent.
         """
         self.tally.jobs = len(jobs)
+        self._passages = len({job.passage.id for job in jobs})
         pairs: list[Pair | None] = [None] * len(jobs)
         waiting = iter(enumerate(jobs))
 
@@ -160,20 +162,20 @@ class Generation:
             order = order_of(job, chosen, self._settings)
             written = await self._written(job, order)
         except answers.AnswerError:
-            self._refused_in_a_row = 0
+            self._refused_in_a_row.clear()
             self.tally.given_up += 1
             return None
         except RequestRefusedError as error:
             self._give_up(job, error)
             return None
-        self._refused_in_a_row = 0
+        self._refused_in_a_row.clear()
         self.tally.made += 1
         return _pair(job, order, written)
 
     def _give_up(self, job: Job, error: RequestRefusedError) -> None:
         """Go on without the pair, unless nothing says that others fare better."""
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= min(MOST_REFUSED, self.tally.jobs):
+        self._refused_in_a_row.add(job.passage.id)
+        if len(self._refused_in_a_row) >= min(MOST_REFUSED, self._passages):
             raise error
         self.tally.given_up += 1
         self.tally.refused[job.passage.id] = error.reason
@@ -246,7 +248,7 @@ def jobs_of(passages: Sequence[Passage], roles: Sequence[Sequence[str]], setting
     if Task.BITEXT in settings.tasks and not settings.languages:
         raise ConfigurationError("Bitext is translated, and nothing says into what. Give languages = ['de', …].")
     for passage, people in zip(passages, roles, strict=True):
-        for task in settings.tasks:
+        for task in dict.fromkeys(settings.tasks):
             for number in range(settings.per_passage):
                 yield Job(passage, people, task, number)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from qwen3_rag.settings import LANGUAGE_CODE
 from qwen3_rag.training.pairs import Task
 from qwen3_rag.training.settings import STRICT, Count, Positive, Weight
 
@@ -46,7 +47,7 @@ class ServerSettings:
         answer_format: text, json_object, json_schema or json_object_schema.
         price_in: of a million tokens of prompts, in whatever currency.
         price_out: of a million tokens of answers.
-        most_cost: no further call is made once this much was spent; None sets no limit.
+        most_cost: no further call is made once this much was spent, by the prices; None sets no limit.
         extra: further fields of each request, for what only some servers know.
     """
 
@@ -110,7 +111,7 @@ class SynthesisSettings:
     personas: Path | None = None
     embedder: str | None = None
     tasks: tuple[Task, ...] = (Task.RETRIEVAL,)
-    languages: tuple[str, ...] = ()
+    languages: tuple[Annotated[str, Field(pattern=f"^{LANGUAGE_CODE.pattern}$")], ...] = ()
     per_passage: Count = 1
     most_passages: Count | None = None
     least_characters: Annotated[int, Field(ge=0)] = 100

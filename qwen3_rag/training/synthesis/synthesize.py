@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rag.errors import ConfigurationError
-from qwen3_rag.training.pairs import Pair, write_pairs
+from qwen3_rag.training.pairs import Pair, check_output, write_pairs
 from qwen3_rag.training.passages import chosen
 from qwen3_rag.training.sources import opened
 from qwen3_rag.training.synthesis.answers import Configuration
@@ -98,12 +98,14 @@ def synthesize(
         RemoteError: the server does not answer, or refuses.
         TrainingError: the most that may be spent was spent, or another process writes the same journal.
     """
+    filters = filters or FilterSettings()
+    _check(settings, server, filters)
     client = ChatClient(server, api_key)
     jobs, passages = prepare(settings)
     with Journal(settings.journal_file) as journal:
         generation = Generation(settings, server, client, journal, progress)
         pairs = asyncio.run(_generated(generation, client, jobs))
-    verdicts = _verdicts(pairs, settings, filters or FilterSettings())
+    verdicts = _verdicts(pairs, settings, filters)
     kept = write_pairs(settings.output, (pair for pair, reason in verdicts if reason is None))
     write_pairs(settings.dropped_file, (replace(pair, extra={**pair.extra, "dropped": str(reason)}) for pair, reason in verdicts if reason))
     now, before = generation.tally.paid.cost(server), generation.tally.remembered.cost(server)
@@ -116,6 +118,29 @@ def dry_run(settings: SynthesisSettings) -> DryRun:
     jobs, passages = prepare(settings)
     shown = [job for job in jobs if job.passage in passages[:SHOWN_PASSAGES]]
     return DryRun(len(passages), len(jobs), len(jobs) * CALLS_PER_PAIR, tuple(_prompts(shown, settings)))
+
+
+def _check(settings: SynthesisSettings, server: ServerSettings, filters: FilterSettings) -> None:
+    """Refuse what would come to light, or do harm, when everything was paid for.
+
+    Raises:
+        ConfigurationError: a file that is written is read too, or cannot be written; or a limit of cost without prices.
+    """
+    if server.most_cost is not None and not (server.price_in or server.price_out):
+        raise ConfigurationError(
+            "most_cost says where to stop, and without price_in and price_out nothing is ever spent. Give the prices of a million tokens "
+            "under [server], or leave most_cost away."
+        )
+    check_output(settings.output)
+    written = {"output": settings.output, "journal": settings.journal_file, "what is dropped": settings.dropped_file}
+    read = {"passages": settings.passages, "personas": settings.personas} | {f"held_out ({file})": file for file in filters.held_out}
+    seen: dict[Path, str] = {}
+    for name, path in [*written.items(), *((name, path) for name, path in read.items() if path is not None)]:
+        first = seen.setdefault(path.resolve(), name)
+        if first != name and (first in written or name in written):
+            raise ConfigurationError(f"{first} and {name} are one file, {path}, which would be written over. Give each a file of its own.")
+    check_output(settings.journal_file)
+    check_output(settings.dropped_file)
 
 
 def prepare(settings: SynthesisSettings) -> tuple[list[Job], list[Passage]]:

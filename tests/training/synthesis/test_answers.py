@@ -30,6 +30,7 @@ RIGHT = '{"role": 2, "type": "summary", "difficulty": "phd"}'
         f"```json\n{RIGHT}\n```",
         f"Here you are:\n{RIGHT}\nI hope that helps.",
         f'<think>Perhaps {{3}}? No. {{"role": 5}}</think>\n{RIGHT}',
+        f'Perhaps {{"role": 1, "type": "keywords", "difficulty": "phd"}}? No.\n</think>\n\n{RIGHT}',
         '{"role": "2", "type": "Summary", "difficulty": "PhD", "reason": "because"}',
         '{"role": "2. A pupil", "type": "summary", "difficulty": "phd"}',
         '{"role": 2, "type": "summary",\n "difficulty": "phd"}',
@@ -84,6 +85,14 @@ def test_a_query_that_gives_the_passage_away_is_refused():
         parse('{"query": "what does the passage say of keys?"}', WRITTEN[Task.RETRIEVAL])
 
 
+@pytest.mark.parametrize(
+    "text", ['{"role": ' + "[" * 3000, '{"a":' * 3000, '{"role": ' + "1" * 5000 + "}"], ids=["brackets", "objects", "digits"]
+)
+def test_what_a_model_writes_that_cannot_stop(text: str):
+    with pytest.raises(AnswerError):
+        parse(text, Configuration)
+
+
 def test_only_what_was_offered_can_be_chosen():
     types = KINDS[Task.RETRIEVAL].types
     check_choice(Configuration(role=5, type="summary", difficulty=Difficulty.PHD), 5, types)
@@ -103,6 +112,12 @@ def test_only_what_was_offered_can_be_chosen():
         ("旧钥匙和新钥匙同时有效多久？", "en", "Chinese"),
         ("旧钥匙和新钥匙同时有效多久？", "zh", None),
         ("key rotation", "de", None),
+        ("How long do the old key and the new one both work?", "en-US", None),
+        ("How long do the old key and the new one both work?", "EN", None),
+        ("Wie lange gelten der alte und der neue Schlüssel zugleich?", "en_GB", "German"),
+        ("Hvor lenge varer den gamle nøkkelen etter at den nye kom?", "nb", None),
+        ("Wéi laang gëllen den alen an den neie Schlëssel zesummen?", "lb", None),
+        ("旧钥匙和新钥匙同时有效多久？", "zh-TW", None),
     ],
 )
 def test_the_language_is_checked_where_it_can_be_told(text: str, wanted: str, found: str | None):

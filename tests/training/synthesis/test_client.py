@@ -66,6 +66,38 @@ async def test_what_passes_is_asked_again(chat: InferenceServer, server: ServerS
         assert time.monotonic() - began >= 1
 
 
+def said(**changed: object) -> dict[str, object]:
+    """A chat completion, with something else in it."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "{}"}}
+    return {"id": "c", "object": "chat.completion", "created": 0, "model": "small", "choices": [choice], **changed}
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 5}, {"prompt_tokens": 5, "completion_tokens": None}], ids=str)
+async def test_tokens_that_are_not_told_count_as_none(chat: InferenceServer, server: ServerSettings, usage: dict[str, object] | None):
+    chat.faults.always = Reply(200, said(usage=usage))
+    assert await ask(server) == Completion("{}", "stop", 5 if usage else 0, 0)
+
+
+async def test_half_a_character_is_replaced(chat: InferenceServer, server: ServerSettings):
+    message = {"role": "assistant", "content": "cut \ud83d"}
+    chat.faults.always = Reply(200, said(choices=[{"index": 0, "finish_reason": "length", "message": message}]))
+    assert await ask(server) == Completion("cut ?", "length")
+
+
+@pytest.mark.parametrize("content", [[{"type": "text", "text": "{}"}], 5, {}], ids=str)
+async def test_content_that_is_no_text_is_refused(chat: InferenceServer, server: ServerSettings, content: object):
+    chat.faults.always = Reply(200, said(choices=[{"index": 0, "message": {"role": "assistant", "content": content}}]))
+    with pytest.raises(RemoteResponseError, match="whose message has no text"):
+        await ask(server)
+
+
+@pytest.mark.parametrize("choice", [{"index": 0, "text": "{}"}, {"index": 0, "message": None}], ids=str)
+async def test_a_choice_without_a_message_is_refused(chat: InferenceServer, server: ServerSettings, choice: dict[str, object]):
+    chat.faults.always = Reply(200, said(choices=[choice]))
+    with pytest.raises(RemoteResponseError, match="whose message has no text"):
+        await ask(server)
+
+
 async def test_a_server_that_hangs_is_asked_again(model: ChatModel, server: ServerSettings):
     model.hang_once = 2.0
     assert (await ask(replace(server, timeout=0.3))).text

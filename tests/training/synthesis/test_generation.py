@@ -162,7 +162,19 @@ async def test_a_passage_that_the_server_refuses_is_given_up(
     assert ([pair for pair in again if "kettle" not in pair.positive], len(again), tally.paid.calls) == (pairs, 12, 2)
 
 
-@pytest.mark.parametrize(("passages", "sent"), [(PASSAGES[:2], 2), (PASSAGES * 3, 20)], ids=["few", "many"])
+async def test_one_passage_that_is_refused_for_every_pair_ends_nothing(
+    chat: InferenceServer, server: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(chat, "answer", refusing(chat, "kettle", 400))
+    pairs, tally = await generate(server, tmp_path / "j.jsonl", replace(SETTINGS, per_passage=24), PASSAGES[:3])
+    assert (tally.given_up, list(tally.refused)) == (24, ["p0"])
+    assert len(pairs) == 48
+
+
+MANY = [replace(item, id=f"{item.id}-{number}") for number in range(3) for item in PASSAGES]
+
+
+@pytest.mark.parametrize(("passages", "sent"), [(PASSAGES[:2], 2), (MANY, 20)], ids=["few", "many"])
 async def test_what_is_always_refused_is_no_matter_of_the_passages(
     chat: InferenceServer, server: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passages: Sequence[Passage], sent: int
 ):
@@ -183,6 +195,11 @@ async def test_all_tasks_in_the_languages_ordered(server: ServerSettings, tmp_pa
     assert all(pair.instruction == "Retrieve semantically similar text" and pair.negatives for pair in by_task[Task.SIMILARITY])
     assert all(pair.negatives == ("complaint", "order") for pair in by_task[Task.CLASSIFICATION])
     json.dumps([pair.to_line() for pair in pairs])
+
+
+def test_a_task_named_twice_is_done_once():
+    twice, once = (list(jobs_of(PASSAGES, [ROLES] * 12, SynthesisSettings(tasks=(Task.RETRIEVAL,) * count))) for count in (2, 1))
+    assert twice == once
 
 
 def test_bitext_must_know_into_what():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_garbage_after_a_power_cut_is_cut_off(tmp_path: Path):
     with Journal(path) as journal:
         assert len(journal) == 3
     assert path.read_bytes() == content
+
+
+def test_what_a_server_answered_oddly_is_read_as_what_can_be_used(tmp_path: Path):
+    path = tmp_path / "j.jsonl"
+    odd = [
+        {"key": "a", "text": [{"type": "text"}], "finish": "stop", "prompt_tokens": 5, "completion_tokens": None},
+        {"key": "b", "text": "cut \ud83d", "finish": "length", "prompt_tokens": 1, "completion_tokens": 2},
+    ]
+    path.write_bytes("".join(json.dumps(line) + "\n" for line in odd).encode())
+    with Journal(path) as journal:
+        assert journal.get("a") == Completion("", "stop", 5, 0)
+        assert journal.get("b") == Completion("cut ?", "length", 1, 2)
 
 
 def test_a_damaged_line_in_between_is_named(tmp_path: Path):

@@ -59,6 +59,62 @@ def test_contradictions_are_named(passages_file: Path, tmp_path: Path, server: S
         dry_run(SynthesisSettings(passages=passages_file, embedder="nano", least_characters=9000))
 
 
+@pytest.mark.parametrize(
+    ("places", "fault"),
+    [
+        ({"journal": "out.jsonl"}, "output and journal are one file"),
+        ({"output": "passages.jsonl"}, "output and passages are one file"),
+        ({"journal": "./sub/../passages.jsonl"}, "journal and passages are one file"),
+        ({"output": "folder"}, "cannot be written: it is a folder"),
+        ({"output": "."}, "cannot be written: it is a folder"),
+        ({"output": "passages.jsonl/out.jsonl"}, "cannot be written"),
+        ({"journal": "folder"}, "cannot be written: it is a folder"),
+    ],
+)
+def test_what_would_be_written_over_or_cannot_be_written(
+    passages_file: Path,
+    server: ServerSettings,
+    model: ChatModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    places: dict[str, str],
+    fault: str,
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    before = passages_file.read_bytes()
+    chosen_places = {name: Path(place) for name, place in ({"output": "out.jsonl"} | places).items()}
+    with pytest.raises(ConfigurationError, match=fault):
+        synthesize(SynthesisSettings(passages=Path("passages.jsonl"), embedder="nano", **chosen_places), server)
+    assert (passages_file.read_bytes(), model.calls) == (before, 0)
+
+
+def test_what_judges_is_not_written_over(passages_file: Path, server: ServerSettings, tmp_path: Path):
+    settings = SynthesisSettings(passages=passages_file, embedder="nano", output=tmp_path / "dev.jsonl")
+    with pytest.raises(ConfigurationError, match="output and held_out"):
+        synthesize(settings, server, FilterSettings(held_out=(tmp_path / "dev.jsonl",)))
+
+
+def test_a_limit_of_cost_needs_prices(passages_file: Path, server: ServerSettings, model: ChatModel, tmp_path: Path):
+    free = replace(server, price_in=0.0, price_out=0.0, most_cost=5.0)
+    with pytest.raises(ConfigurationError, match="without price_in and price_out nothing is ever spent"):
+        synthesize(SynthesisSettings(passages=passages_file, embedder="nano", output=tmp_path / "out.jsonl"), free)
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (r'{"text": "cut \ud83d"}', r"line 1: \\ud83d is half of a character"),
+        ('{"text": "a", "language": "English"}', "'English' is no code of a language"),
+    ],
+)
+def test_lines_that_nothing_can_be_made_of(tmp_path: Path, line: str, fault: str):
+    (tmp_path / "passages.jsonl").write_text(line, encoding="utf-8")
+    with pytest.raises(TrainingDataError, match=fault):
+        list(read_passages(tmp_path / "passages.jsonl"))
+
+
 def test_why_pairs_are_dropped(tmp_path: Path):
     write_pairs(tmp_path / "held.jsonl", [Pair("the loom of the harbour museum", "x")])
     kettle, loom = TEXTS[0], TEXTS[THINGS.index("loom")]
