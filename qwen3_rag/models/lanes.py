@@ -49,7 +49,7 @@ def divide(items: Sequence[Item], lanes: int) -> list[list[int]] | None:
         emptiest = loads.index(min(loads))
         parts[emptiest].append(index)
         loads[emptiest] += tokens[index]
-    return parts if max(loads) * lanes <= _UNEVEN * sum(loads) else None
+    return parts if min(loads) and max(loads) * lanes <= _UNEVEN * sum(loads) else None
 
 
 class Lanes:

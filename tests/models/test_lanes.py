@@ -55,6 +55,7 @@ def test_one_row_where_that_is_better():
     assert divide([Item([1] * 250)] * 4, 2) is None  # few tokens
     assert divide([Item([1] * 5000), *[Item([1] * 600)] * 4], 2) is None  # one long text, while others would wait for it
     assert divide([Item([1] * 5000)], 2) is None
+    assert divide([Item([1] * 1000)] * 7, 8) is None  # one lane would have nothing
     assert divide([], 2) is None
 
 
