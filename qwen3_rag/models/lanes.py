@@ -6,6 +6,7 @@ other work kept from its core holds up all. With texts of their own they wait fo
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -58,9 +59,12 @@ class Lanes:
     def __init__(self, count: int) -> None:
         self.count = count
         self._tasks: Tasks | None = None
+        self._process = os.getpid()
 
     def run(self, calls: Sequence[Callable[[], Result]]) -> list[Result]:
         """What each of the calls returns, computed with one core each. When all have ended, the error of the first that raised is."""
+        if self._process != os.getpid():  # a forked child has none of its parent's threads
+            self._tasks, self._process = None, os.getpid()
         tasks = self._tasks = self._tasks or self._start()
         futures: list[Future[Result]] = [Future() for _ in calls]
         for future, call in zip(futures, calls, strict=True):

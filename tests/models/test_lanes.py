@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,6 +106,19 @@ def test_an_error_comes_out_when_all_have_ended():
         two.run([fail, slow])
     assert ended == ["slow"]
     assert two.run([lambda: 1, lambda: 2]) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own():
+    two = Lanes(2)
+    assert two.run([lambda: 1, lambda: 2]) == [1, 2]
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # ends the child, should it wait for ever
+        os._exit(two.run([lambda: 3, lambda: 4]) != [3, 4])
+    assert os.waitpid(child, 0)[1] == 0
+    assert two.run([lambda: 5, lambda: 6]) == [5, 6]
 
 
 def test_threads_end_with_it():
