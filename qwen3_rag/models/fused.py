@@ -86,7 +86,7 @@ def _drops_out(model: torch.nn.Module) -> bool:
 def run_layer(layer: Any, hidden: torch.Tensor, rotation: Rotation, kernel: Kernel, memory: Memory) -> torch.Tensor:
     """The layer's output for all tokens, written over `hidden`, float32 of shape (tokens, hidden)."""
     attention = layer.self_attn
-    normed = norm(layer.input_layernorm, hidden, memory, layer.input_layernorm.weight.dtype)
+    normed = norm(layer.input_layernorm, hidden, memory)
     query = rotated(attention.q_norm, heads(attention, "q", normed, memory), rotation, memory)
     key = rotated(attention.k_norm, heads(attention, "k", normed, memory), rotation, memory)
     found = kernel.everywhere(query, key, heads(attention, "v", normed, memory), attention.scaling, out=query)
@@ -98,7 +98,7 @@ def run_last_layer(
 ) -> torch.Tensor:
     """The layer's output at the rows `last` only, shape (len(last), hidden): keys and values of all tokens, the rest for those alone."""
     attention = layer.self_attn
-    normed = norm(layer.input_layernorm, hidden, memory, layer.input_layernorm.weight.dtype)
+    normed = norm(layer.input_layernorm, hidden, memory)
     key = rotated(attention.k_norm, heads(attention, "k", normed, memory), rotation, memory)
     query = rotated(attention.q_norm, heads(attention, "q", normed[last], memory), rotation.at(last), memory)
     found = kernel.at_ends(query, key, heads(attention, "v", normed, memory), attention.scaling)
@@ -108,7 +108,7 @@ def run_last_layer(
 def _finish(layer: Any, hidden: torch.Tensor, found: torch.Tensor, memory: Memory) -> torch.Tensor:
     """Output projection, residuals and MLP."""
     _add_product(hidden, layer.self_attn.o_proj, found.reshape(len(hidden), -1), memory)
-    normed = norm(layer.post_attention_layernorm, hidden, memory, layer.post_attention_layernorm.weight.dtype)
+    normed = norm(layer.post_attention_layernorm, hidden, memory)
     inner = silu(_product("gate", layer.mlp.gate_proj, normed, memory), inplace=True)
     inner.mul_(_product("up", layer.mlp.up_proj, normed, memory))
     _add_product(hidden, layer.mlp.down_proj, inner, memory)
@@ -126,8 +126,9 @@ def heads(attention: Any, name: str, hidden: torch.Tensor, memory: Memory) -> to
     return states.view(len(states), -1, attention.head_dim)
 
 
-def norm(module: Any, states: torch.Tensor, memory: Memory, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """RMS norm over the last dimension of float32 states, in `dtype`."""
+def norm(module: Any, states: torch.Tensor, memory: Memory, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """RMS norm over the last dimension of float32 states, in `dtype`; None is that of the weights, which products take."""
+    dtype = dtype or module.weight.dtype
     scaled = memory.take("norm", states.shape, states.device)
     torch.mul(states, _inverse_rms(states, module.variance_epsilon), out=scaled)
     out = scaled if dtype == scaled.dtype else memory.take("rounded", states.shape, states.device, dtype)

@@ -1,6 +1,6 @@
 """Which device and which floating point format to compute with. Imports torch, so it is imported by `loading` alone.
 
-"auto" is bfloat16 where that is computed natively, whatever weights are stored in: it is the format that the official models were trained
+"auto" is bfloat16 where that is computed natively, whatever weights are stored in: it is the format that the official models are released
 in. Elsewhere it is emulated, and several times slower than float32.
 """
 

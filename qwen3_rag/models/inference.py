@@ -30,9 +30,9 @@ class Inference(Scheduler):
     def __init__(self, model: Qwen3Model, name: str) -> None:
         self.model = model
         self._name = name
-        self._forward = PackedForward(model)
         lanes = count_lanes(model.config, model.device)
         self._lanes, self._forwards = Lanes(lanes), [PackedForward(model) for _ in range(lanes)]
+        self._forward = self._forwards[0]  # for what is not divided: the lanes are idle then
         super().__init__(self._states, choose_budget(model.config, model.dtype, model.device, lanes), self._refuse_non_finite)
 
     @torch.inference_mode()

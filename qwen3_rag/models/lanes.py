@@ -54,7 +54,10 @@ def divide(items: Sequence[Item], lanes: int) -> list[list[int]] | None:
 
 
 class Lanes:
-    """Threads that begin with the first call and end when this is freed. One thread calls."""
+    """Threads that begin with the first call and end when this is freed. One thread calls.
+
+    No executor: those of the standard library take no more work once the main thread has ended, while other threads may still go on.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count

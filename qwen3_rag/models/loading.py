@@ -60,10 +60,11 @@ def load(model: str, kind: ModelKind, dtype: str, device: str, quantization: str
         raise ConfigurationError(f"A model is given by its name, not as {model!r}: a hub id, the path of a local folder, or 'nano'.")
     asked = {"dtype": dtype, "device": device, "quantization": quantization}
     target, reduced = select_device(device), select_quantization(quantization)
-    if reduced is ModelQuantization.INT8:
-        dtype = "float32" if dtype == "auto" else dtype  # what int8 is computed beside
-        check_int8(target, select_dtype(dtype, target))
+    if reduced is ModelQuantization.INT8 and dtype == "auto":
+        dtype = "float32"  # what int8 is computed beside
     chosen = select_dtype(dtype, target)
+    if reduced is ModelQuantization.INT8:
+        check_int8(target, chosen)
     check_kind(model, kind)
     located = locate(model, kind)
     checkpoint = Checkpoint.open(located.folder)

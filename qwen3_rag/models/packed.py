@@ -60,7 +60,7 @@ class PackedForward:
         for layer in layers[:-1]:
             hidden = fused.run_layer(layer, hidden, rotation, kernel, memory)
         found = fused.run_last_layer(layers[-1], hidden, rotation, kernel, last, memory)
-        states = fused.norm(self._model.norm, found, memory).clone()
+        states = fused.norm(self._model.norm, found, memory, torch.float32).clone()
         memory.trim()
         return states
 

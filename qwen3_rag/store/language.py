@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from math import exp, inf, log
 
 FALLBACK = "en"
@@ -108,12 +109,13 @@ def primary(code: str | None) -> str | None:
     return _ALIASES.get(subtag, subtag) or None
 
 
+@cache
 def can_tell(language: str) -> bool:
     """Whether texts in `language`, a primary subtag, are ever found to be in it; else they are taken for another language."""
-    alone = {name for _, _, name in _SCRIPTS if name not in _BY_SCRIPT and name not in ("han", "kana")} | {"ja", "zh"}
-    return language in alone or (
-        any(language in among for among in _BY_SCRIPT.values()) and language in {code for code, _ in _ranking("A text.")}
-    )
+    candidates = {_candidates(script) for script in (_LATIN, *(script for _, _, script in _SCRIPTS))}
+    if frozenset({language}) in candidates:  # it has a script of its own
+        return True
+    return any(language in among for among in candidates) and language in {code for code, _ in _ranking("A text.")}
 
 
 def detect(text: str) -> str:

@@ -64,17 +64,18 @@ def chosen(passages: Iterable[Passage], least_characters: int = 0, most: int | N
 
 
 def _parsed(line: str, number: int, path: str | Path) -> Passage:
+    where = f"{path}, line {number}"
     try:
         values: Any = json.loads(line)
     except json.JSONDecodeError as error:
-        raise TrainingDataError(f"{path}, line {number}: not JSON ({error.msg}). Each line is one object with a text.") from None
+        raise TrainingDataError(f"{where}: not JSON ({error.msg}). Each line is one object with a text.") from None
     if not isinstance(values, dict) or not isinstance(values.get("text"), str) or not values["text"].strip():
-        raise TrainingDataError(f"{path}, line {number}: 'text' is missing or empty. Each line is one object with a text.")
+        raise TrainingDataError(f"{where}: 'text' is missing or empty. Each line is one object with a text.")
     for name in _TEXTS:
         if not isinstance(values.get(name), str | None):
-            raise TrainingDataError(f"{path}, line {number}: {name!r} is a text, not {type(values[name]).__name__}.")
+            raise TrainingDataError(f"{where}: {name!r} is a text, not {type(values[name]).__name__}.")
     if values.get("language") and not LANGUAGE_CODE.fullmatch(values["language"]):
-        raise TrainingDataError(f"{path}, line {number}: {values['language']!r} is no code of a language, such as en or pt-BR.")
-    check_characters(line, values, f"{path}, line {number}")
+        raise TrainingDataError(f"{where}: {values['language']!r} is no code of a language, such as en or pt-BR.")
+    check_characters(line, values, where)
     known: dict[str, Any] = {name: values.get(name) or None for name in _TEXTS}
     return Passage(str(values.get("id") or values.get("_id") or number), values["text"], **known)

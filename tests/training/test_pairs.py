@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path):
         ('{"query": "a", "positive": "b", "task": "cooking"}', "Known: retrieval, bitext"),
         ('{"query": "a", "positive": "b", "instruction": 5}', "'instruction' is a text"),
         (r'{"query": "a \ud83d", "positive": "b"}', r"\\ud83d is half of a character"),
-        (r'{"query": "a", "positive": "b", "note": ["\UDE00"]}'.replace("U", "u"), r"\\ude00 is half of a character"),
+        (r'{"query": "a", "positive": "b", "note": ["\uDE00"]}', r"\\ude00 is half of a character"),
     ],
 )
 def test_faults_name_file_and_line(tmp_path: Path, line: str, fault: str):

@@ -193,7 +193,7 @@ def check_language(text: str, wanted: str, others: tuple[str, ...]) -> None:
     language = primary(wanted)
     if language is None or not can_tell(language) or (len(text.split()) < _FEWEST_WORDS and text.isascii()):
         return
-    found = detect_query(text, (language, *(primary(other) or other for other in others)))
+    found = detect_query(text, (language, *others))
     if found != language:
         names = [LANGUAGES.get(code, code) for code in (language, found)]
         raise AnswerError(f"It was to be written in {names[0]} and looks like {names[1]}.")

@@ -137,7 +137,7 @@ def _check(settings: SynthesisSettings, server: ServerSettings, filters: FilterS
     seen: dict[Path, str] = {}
     for name, path in [*written.items(), *((name, path) for name, path in read.items() if path is not None)]:
         first = seen.setdefault(path.resolve(), name)
-        if first != name and (first in written or name in written):
+        if first != name and first in written:  # what is written comes first
             raise ConfigurationError(f"{first} and {name} are one file, {path}, which would be written over. Give each a file of its own.")
     check_output(settings.journal_file)
     check_output(settings.dropped_file)
